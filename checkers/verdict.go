@@ -1,0 +1,95 @@
+// Package checkers judges histories. A checker is a pure function of a
+// history and the final replica states: it never sees a cluster, a world or a
+// clock, and its answer is three-valued.
+package checkers
+
+import (
+	"time"
+
+	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+// Verdict answers one claim. Worst wins: Broken, then Unknown, then Held.
+type Verdict uint8
+
+const (
+	// Unknown is the zero value: nothing is held until it was shown.
+	Unknown Verdict = iota
+	Held
+	Broken
+)
+
+// String gives "held", "broken" or "unknown".
+func (v Verdict) String() string {
+	switch v {
+	case Held:
+		return "held"
+	case Broken:
+		return "broken"
+	}
+	return "unknown"
+}
+
+// MarshalText writes the verdict as its word.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// Worst gives the worse of two verdicts: Broken > Unknown > Held.
+func Worst(a, b Verdict) Verdict {
+	rank := [...]int{Unknown: 1, Held: 0, Broken: 2}
+	if rank[a] >= rank[b] {
+		return a
+	}
+	return b
+}
+
+// Input is what a checker may see.
+type Input struct {
+	History *history.History
+	// Replicas are the final states, Replicas[node][key]; nil if they were
+	// not taken, a nil row for a node that could not be read.
+	Replicas [][]harness.Replica
+	// Settled is how long the replicas took to agree after the clients had
+	// stopped; negative if they never did within the bound.
+	Settled time.Duration
+}
+
+// Budget bounds one check. Zero fields mean no bound.
+type Budget struct {
+	Time   time.Duration
+	Memory uint64 // bytes of heap that the check may add
+}
+
+// Result is a checker's answer.
+type Result struct {
+	Claim   Claim   `json:"claim"`
+	Verdict Verdict `json:"verdict"`
+	// Reason is one sentence for people: why broken, or why unknown, or on
+	// what held rests ("4,213 operations on 8 keys").
+	Reason string `json:"reason"`
+	// Checked is how many operations the verdict rests on.
+	Checked int `json:"checked"`
+	// Violations counts what was found, as far as the checker looked.
+	Violations int `json:"violations"`
+	// Key and Ops point at the first violation: the offending key (-1:
+	// none) and operations, as indices into History.Ops.
+	Key int32 `json:"key"`
+	Ops []int `json:"ops,omitempty"`
+}
+
+// Claim names a promise that people make for a store.
+type Claim string
+
+// The claims.
+const (
+	Linearizable Claim = "linearizable"  // every operation takes effect at one instant between its call and return
+	FreshReads   Claim = "no-stale-read" // a read sees the last write completed before it began, or a later one
+	NoLostWrites Claim = "no-lost-write" // an acknowledged write is never missing at the end
+	Converges    Claim = "converges"     // replicas left alone come to agree
+	Available    Claim = "available"     // operations succeed in every phase, as N, R and W predict
+	Recovers     Claim = "recovers"      // after healing the system serves again within the bound
+	Tested       Claim = "tested"        // the run did test something: enough operations, faults that bit
+)
+
+// Checker judges one claim.
+type Checker func(in Input, b Budget) Result

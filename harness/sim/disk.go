@@ -1,0 +1,4 @@
+package sim
+
+// Disk is the simulated disk of one node.
+type Disk struct{}

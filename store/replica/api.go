@@ -1,0 +1,185 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+)
+
+// NodeID numbers the nodes of a cluster from 0.
+type NodeID uint32
+
+// Stamps says where the order of versions comes from.
+type Stamps uint8
+
+const (
+	// WallClock: the coordinator's wall clock; last writer wins.
+	WallClock Stamps = iota
+	// Logical: one above the highest stamp among R replicas.
+	Logical
+)
+
+// Config is the replication setting of a cluster; all its nodes must agree.
+type Config struct {
+	ID    NodeID
+	Nodes int // M; nodes are 0 … M-1
+	N     int // replicas of a key; for now all nodes: N == Nodes
+	R, W  int // answers a read waits for, durable copies a write waits for
+	// Stamps is where versions come from.
+	Stamps Stamps
+	// WriteBack: a read makes W replicas durable holders of what it is
+	// about to answer.
+	WriteBack bool
+	// Timeout is how long the coordinator works on a request before it
+	// answers with an error. Retry is how long it waits for an answer before
+	// it sends a message again.
+	Timeout, Retry time.Duration
+}
+
+// Stamp orders the versions of a key. No two writes ever get the same: Boot is
+// durable and unique for a node's incarnation, Seq counts within it.
+type Stamp struct {
+	Counter int64 // nanoseconds of Unix time, or the logical counter
+	Node    NodeID
+	Boot    uint64
+	Seq     uint64
+}
+
+// Record is one version of a key. A tombstone is a version.
+type Record struct {
+	Stamp   Stamp
+	Deleted bool
+	Value   []byte // immutable
+}
+
+// Storage is the replica's local state. Get sees every Write handed out so
+// far, durable or not.
+type Storage interface {
+	Get(key string) (Record, bool, error)
+}
+
+// Now is the time at an input.
+type Now struct {
+	Mono time.Duration // never goes back; for timeouts
+	Wall int64         // Unix nanoseconds; for wall-clock stamps only
+}
+
+// Op is what a client asks for.
+type Op uint8
+
+const (
+	Get Op = iota + 1
+	Put
+	Delete
+)
+
+// Request is a client's request; ID is the driver's, and unique in its boot.
+type Request struct {
+	ID    uint64
+	Op    Op
+	Key   string
+	Value []byte
+}
+
+// Reply answers the request with the same ID, exactly once.
+type Reply struct {
+	ID      uint64
+	Err     *Error // nil: done
+	Found   bool   // get: the key is present
+	Value   []byte
+	Stamp   Stamp // get: of the version read (zero: never written); put, delete: of the version written
+	Reached int   // how many replicas had answered in the deciding round
+}
+
+// Error is why a request was not carried out. Definite: it certainly has not
+// changed anything and never will.
+type Error struct {
+	Code     Code
+	Definite bool
+	Text     string
+}
+
+// Code classes errors for clients.
+type Code uint8
+
+const (
+	CodeUnavailable Code = iota + 1 // too few replicas answered in time
+	CodeStorage                     // the local disk failed
+	CodeInvalid                     // the request cannot be carried out
+)
+
+func (e *Error) Error() string { return e.Text }
+
+// Write is a record to be stored under a key, replacing what is there.
+type Write struct {
+	Key    string
+	Record Record
+}
+
+// Envelope is a message for another node (never for the sender).
+type Envelope struct {
+	To      NodeID
+	Message Message
+}
+
+// Output is what the driver has to carry out. The slices are valid until the
+// next call of Take.
+type Output struct {
+	Writes   []Write
+	Seq      uint64 // ticket of the last of Writes, see Persisted
+	Messages []Envelope
+	Replies  []Reply
+}
+
+// MessageType tells what a Message asks or answers.
+type MessageType uint8
+
+const (
+	MsgQuery  MessageType = iota + 1 // send me your record of Key (TagOnly: its stamp alone)
+	MsgRecord                        // answer to MsgQuery
+	MsgStore                         // store Record under Key if it is newer
+	MsgStored                        // answer to MsgStore: what I hold is at least that new, durably
+	MsgRefuse                        // answer to either: I cannot (disk)
+)
+
+// Message travels between the coordinator and the replicas. It is a value;
+// byte slices in it are immutable. CBOR field numbers are part of the wire
+// format.
+type Message struct {
+	Type    MessageType `cbor:"1,keyasint"`
+	ID      uint64      `cbor:"2,keyasint"`           // the coordinator's, echoed in answers: unique within (node, Boot)
+	Boot    uint64      `cbor:"3,keyasint"`           // the coordinator's boot, echoed: answers to an earlier incarnation are ignored
+	Round   uint8       `cbor:"4,keyasint,omitempty"` // which round of the request, echoed
+	Key     string      `cbor:"5,keyasint,omitempty"`
+	TagOnly bool        `cbor:"6,keyasint,omitempty"`
+	Found   bool        `cbor:"7,keyasint,omitempty"`
+	Record  Record      `cbor:"8,keyasint,omitempty"`
+}
+
+// String gives the stamp as counter.node.boot.seq.
+func (s Stamp) String() string {
+	return fmt.Sprintf("%d.%d.%d.%d", s.Counter, s.Node, s.Boot, s.Seq)
+}
+
+// Less says whether s is the older version.
+func (s Stamp) Less(t Stamp) bool {
+	switch {
+	case s.Counter != t.Counter:
+		return s.Counter < t.Counter
+	case s.Node != t.Node:
+		return s.Node < t.Node
+	case s.Boot != t.Boot:
+		return s.Boot < t.Boot
+	}
+	return s.Seq < t.Seq
+}
+
+// The core's surface, in replica.go:
+//
+//	func New(cfg Config, boot uint64, s Storage) (*Replica, error)
+//	func (r *Replica) Receive(now Now, from NodeID, m Message)
+//	func (r *Replica) Request(now Now, q Request)
+//	func (r *Replica) Tick(now Now)
+//	func (r *Replica) Persisted(now Now, seq uint64)
+//	func (r *Replica) Failed(now Now, seq uint64, err error) // writes up to seq could not be made durable
+//	func (r *Replica) Deadline() time.Duration               // on Now.Mono; 0: none
+//	func (r *Replica) Take() Output

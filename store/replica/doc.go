@@ -1,0 +1,46 @@
+// Package replica is the protocol core of the reference store: one node's
+// coordinator and replica for get, put and delete with N, R and W.
+//
+// The core is a deterministic state machine. It does no I/O, starts no
+// goroutine, takes no lock and reads no clock; a driver (the real node in
+// store/node, the simulator through store/sut) calls it with inputs and
+// carries out what it puts into its Output:
+//
+//	Receive  Request  Tick  Persisted
+//	    │       │      │       │
+//	    ▼       ▼      ▼       ▼
+//	┌──────────────────────────────┐   Get
+//	│           Replica            │ ───────▶ Storage
+//	└──────────────────────────────┘
+//	    │       │      │       │
+//	    ▼       ▼      ▼       ▼
+//	Messages Replies Writes  Deadline
+//
+// # The driver's contract
+//
+//  1. Calls never overlap. After each call (or a batch of calls) the driver
+//     takes the Output with [Replica.Take].
+//  2. Writes are applied to Storage in order, before the next input, so that
+//     Storage.Get sees them at once; they become durable later, together. The
+//     driver then calls Persisted with the Seq of the Output that held them:
+//     everything up to that Seq is durable.
+//  3. Messages and Replies may be sent at once: whatever has to wait for
+//     durability is held back inside the core. That includes what a read
+//     tells: a value is not shown to anyone before it is durable here.
+//  4. When Deadline() is not zero, the driver calls Tick at that time or soon
+//     after.
+//  5. At every start the driver makes a boot number durable that is greater
+//     than any earlier one of this node, before the first input.
+//
+// # The protocol
+//
+// A write gets a [Stamp]. With wall-clock stamps the coordinator takes its
+// clock (last writer wins); with logical stamps it first asks R replicas (at
+// least a majority overlap is the user's choice of R and W) for the highest
+// stamp they know and goes one above. It sends the record to all N replicas
+// and succeeds when W have it durably. A read asks all N, takes the record
+// with the highest stamp of the first R answers and, with WriteBack, makes
+// sure that W replicas have it before it answers. Query-tag writes with
+// write-back reads are the multi-writer ABD register (Attiya, Bar-Noy, Dolev,
+// JACM 1995; multi-writer form: Lynch and Shvartsman, FTCS 1997).
+package replica
