@@ -46,13 +46,14 @@ type World interface {
 
 	// Status is the truth about a node's process, as the world sees it.
 	Status(ctx context.Context, node int) (Status, error)
-	// Reachable sends probes from one node's place in the network to
-	// another's and says whether they arrive. It needs neither node's
-	// process.
-	Reachable(ctx context.Context, from, to int) (bool, error)
+	// Probe sends probes over the links, from one node's place in the
+	// network to another's, all links at once, and says which arrive. It
+	// needs neither node's process.
+	Probe(ctx context.Context, links []Link) ([]bool, error)
 	// ClockOffset reads a node's wall clock through the node's process and
-	// gives its difference from the true time.
-	ClockOffset(ctx context.Context, node int) (time.Duration, error)
+	// gives its difference from the true time, and how far the true
+	// difference may be from that (half of the reading's round trip).
+	ClockOffset(ctx context.Context, node int) (offset, within time.Duration, err error)
 	// Log is what the node wrote to its log so far.
 	Log(ctx context.Context, node int) ([]byte, error)
 

@@ -1,0 +1,129 @@
+package nemesis
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/assay-chaos/assay/harness"
+)
+
+// Clock makes the wall clocks of nodes wrong.
+type Clock struct {
+	Targets []int
+	Offset  time.Duration
+	Drift   float64 // +0.01 gains 1 %
+
+	applied int64 // on the world's clock, to know what a drift must have come to
+}
+
+// driftWatch is how long a drift is left to grow before it is read.
+const driftWatch = 300 * time.Millisecond
+
+var clockKind = Kind{
+	Name:      "clock",
+	Doc:       "make wall clocks jump, or run fast or slow",
+	Variants:  []string{"jump", "drift"},
+	Needs:     harness.CanClock,
+	exclusive: true,
+	draw:      drawClock,
+	decode: func(data []byte) (harness.Fault, error) {
+		c := &Clock{}
+		return c, json.Unmarshal(data, c)
+	},
+}
+
+func drawClock(d draw) harness.Fault {
+	targets := d.pick(1 + d.rng.IntN(max(minority(d.nodes), 1)))
+	if targets == nil {
+		return nil
+	}
+	c := &Clock{Targets: targets}
+	sign := 1
+	if d.rng.IntN(2) == 0 {
+		sign = -1
+	}
+	// Jumps dominate: they are what a wrong NTP server or an operator does,
+	// and a drift of a few percent needs minutes to come to as much.
+	if d.variant == "drift" || d.variant == "" && d.rng.IntN(4) == 0 {
+		c.Drift = float64(sign) * (0.2 + 0.6*d.rng.Float64())
+	} else {
+		c.Offset = time.Duration(sign) * d.between(200*time.Millisecond, 5*time.Second)
+	}
+	return c
+}
+
+// Kind implements harness.Fault.
+func (c *Clock) Kind() string { return clockKind.Name }
+
+func (c *Clock) String() string {
+	if c.Drift != 0 {
+		return fmt.Sprintf("%s drift %+.1f%%", nodeList(c.Targets), 100*c.Drift)
+	}
+	return fmt.Sprintf("%s %+.3fs", nodeList(c.Targets), c.Offset.Seconds())
+}
+
+// Nodes implements harness.Fault.
+func (c *Clock) Nodes() []int { return c.Targets }
+
+// Apply implements harness.Fault.
+func (c *Clock) Apply(ctx context.Context, w harness.World, lease time.Duration) error {
+	err := each(c.Targets, func(n int) error {
+		return w.SetClock(ctx, n, harness.Clock{Offset: c.Offset, Drift: c.Drift}, lease)
+	})
+	c.applied = w.Now()
+	return err
+}
+
+// ProveApplied reads the nodes' clocks through their processes.
+func (c *Clock) ProveApplied(ctx context.Context, w harness.World) (string, error) {
+	if c.Drift != 0 {
+		if err := w.Sleep(ctx, driftWatch); err != nil {
+			return "", err
+		}
+	}
+	return c.compare(ctx, w, func() time.Duration {
+		return c.Offset + time.Duration(c.Drift*float64(w.Now()-c.applied))
+	})
+}
+
+// Heal implements harness.Fault.
+func (c *Clock) Heal(ctx context.Context, w harness.World) error {
+	return each(c.Targets, func(n int) error { return w.SetClock(ctx, n, harness.Clock{}, 0) })
+}
+
+// ProveHealed reads the nodes' clocks again: they must be right.
+func (c *Clock) ProveHealed(ctx context.Context, w harness.World) (string, error) {
+	return c.compare(ctx, w, func() time.Duration { return 0 })
+}
+
+// compare reads each clock and holds it against what it should be off by. A
+// reading is only as good as its round trip, so one that is too vague to tell
+// the fault from its absence proves nothing.
+func (c *Clock) compare(ctx context.Context, w harness.World, want func() time.Duration) (string, error) {
+	var evidence string
+	err := each(c.Targets, func(n int) error {
+		earliest := want()
+		got, within, err := w.ClockOffset(ctx, n)
+		if err != nil {
+			return err
+		}
+		latest := want()
+		lo, hi := min(earliest, latest)-within, max(earliest, latest)+within
+		if c.Drift != 0 {
+			// The drift began a little before or after c.applied.
+			slack := (hi - lo + earliest.Abs()) / 4
+			lo, hi = lo-slack, hi+slack
+		}
+		if got < lo-time.Millisecond || got > hi+time.Millisecond {
+			return fmt.Errorf("its clock is off by %v (±%v), not by %v", got.Round(time.Microsecond), within.Round(time.Microsecond), latest.Round(time.Microsecond))
+		}
+		if asked := max(c.Offset.Abs(), latest.Abs()); asked > 0 && within > asked/2 {
+			return fmt.Errorf("reading its clock took too long (±%v) to prove an offset of %v", within, asked)
+		}
+		evidence = fmt.Sprintf("clock of n%d observed off by %v (±%v)", n, got.Round(100*time.Microsecond), within.Round(100*time.Microsecond))
+		return nil
+	})
+	return evidence, err
+}

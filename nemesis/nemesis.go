@@ -1,0 +1,166 @@
+// Package nemesis is the policy of breaking things: kinds of faults, their
+// targets, seeded schedules, and the proof that each fault took effect and
+// went away again.
+//
+// A fault is written once, against harness.World, and so runs in every world.
+// All are of one shape (harness.Fault): apply, prove, heal, prove. There is
+// one file a kind, and each registers itself in Kinds:
+//
+//	partition.go  links cut, in six shapes
+//	kill.go       SIGKILL and restart on the same disk
+//	pause.go      the process stands still, and does not know it
+//	clock.go      the wall clock jumps or drifts
+//
+// How a world does any of this does not belong here.
+package nemesis
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-chaos/assay/harness"
+)
+
+// Kind is one sort of fault that a schedule can draw.
+type Kind struct {
+	Name     string
+	Doc      string // one line
+	Variants []string
+	Needs    harness.Capability
+	// exclusive: acts on processes, so a schedule never lets two of these
+	// share a node at one time: their proofs would contradict each other.
+	exclusive bool
+	// draw makes a fault of the variant ("" for any). It may use the free
+	// nodes only, and returns nil if they are too few.
+	draw func(d draw) harness.Fault
+	// decode makes the fault from its stored form.
+	decode func(data []byte) (harness.Fault, error)
+}
+
+// draw is what a kind may use to draw a fault.
+type draw struct {
+	rng     *rand.Rand
+	id      string
+	nodes   int
+	free    []int // ascending
+	variant string
+}
+
+// pick draws k of the free nodes, ascending; nil if there are fewer.
+func (d draw) pick(k int) []int {
+	if k < 1 || k > len(d.free) {
+		return nil
+	}
+	p := slices.Clone(d.free)
+	d.rng.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
+	p = p[:k]
+	slices.Sort(p)
+	return p
+}
+
+// between draws a duration in [lo, hi).
+func (d draw) between(lo, hi time.Duration) time.Duration {
+	return lo + time.Duration(d.rng.Int64N(int64(hi-lo)))
+}
+
+// minority is the greatest number of nodes that leaves a majority.
+func minority(nodes int) int { return (nodes - 1) / 2 }
+
+// Kinds gives all kinds of faults, in the order in which they are documented.
+func Kinds() []Kind {
+	return []Kind{partitionKind, killKind, pauseKind, clockKind}
+}
+
+// Spec is one entry of a nemesis list: a kind, or one variant of it.
+type Spec struct{ Kind, Variant string }
+
+func (s Spec) String() string {
+	if s.Variant == "" {
+		return s.Kind
+	}
+	return s.Kind + ":" + s.Variant
+}
+
+// Parse reads a list such as "partition,kill,clock:jump". An empty list and
+// "none" are no faults; "all" is every kind.
+func Parse(list string) ([]Spec, error) {
+	var specs []Spec
+	for _, word := range strings.Split(list, ",") {
+		word = strings.TrimSpace(word)
+		switch word {
+		case "", "none":
+			continue
+		case "all", "mix":
+			for _, k := range Kinds() {
+				specs = append(specs, Spec{Kind: k.Name})
+			}
+			continue
+		}
+		name, variant, _ := strings.Cut(word, ":")
+		k, err := kindNamed(name)
+		if err != nil {
+			return nil, err
+		}
+		if variant != "" && !slices.Contains(k.Variants, variant) {
+			return nil, fmt.Errorf("nemesis %q has no variant %q; it has: %s", name, variant, strings.Join(k.Variants, ", "))
+		}
+		specs = append(specs, Spec{Kind: name, Variant: variant})
+	}
+	for i, s := range specs {
+		if slices.Contains(specs[:i], s) {
+			return nil, fmt.Errorf("nemesis %q is named twice", s)
+		}
+	}
+	return specs, nil
+}
+
+func kindNamed(name string) (Kind, error) {
+	var names []string
+	for _, k := range Kinds() {
+		if k.Name == name {
+			return k, nil
+		}
+		names = append(names, k.Name)
+	}
+	return Kind{}, fmt.Errorf("unknown nemesis %q; there are: %s, all, none", name, strings.Join(names, ", "))
+}
+
+// Needs gives what a world must be able to do for the specs.
+func Needs(specs []Spec) []harness.Capability {
+	var caps []harness.Capability
+	for _, s := range specs {
+		if k, err := kindNamed(s.Kind); err == nil && !slices.Contains(caps, k.Needs) {
+			caps = append(caps, k.Needs)
+		}
+	}
+	return caps
+}
+
+// nodeList writes nodes as "n0 n2".
+func nodeList(nodes []int) string {
+	var b strings.Builder
+	for i, n := range nodes {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "n%d", n)
+	}
+	return b.String()
+}
+
+// each runs f for all nodes, and joins what went wrong.
+func each(nodes []int, f func(node int) error) error {
+	var errs []string
+	for _, n := range nodes {
+		if err := f(n); err != nil {
+			errs = append(errs, fmt.Sprintf("n%d: %v", n, err))
+		}
+	}
+	if errs == nil {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(errs, "; "))
+}

@@ -1,0 +1,158 @@
+package nemesis
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/assay-chaos/assay/harness"
+)
+
+// Schedule draws the episodes of a fault phase: a pure function of its
+// arguments. Every spec has a timeline of its own, in which its episodes
+// follow each other with gaps between; timelines overlap. Two partitions never
+// overlap, nor do two process faults on one node, because each fault must be
+// able to prove its effect and its healing.
+//
+// Every spec gets at least one episode, unless the cluster is too small for it.
+func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]harness.Episode, error) {
+	if length <= 0 && len(specs) > 0 {
+		return nil, fmt.Errorf("the fault phase must have a length, not %v", length)
+	}
+	var all []planned
+	for i, s := range specs {
+		k, err := kindNamed(s.Kind)
+		if err != nil {
+			return nil, err
+		}
+		rng := rand.New(rand.NewPCG(seed, 0x6e656d65736973<<8|uint64(i)))
+		all = append(all, timeline(rng, k, s, i, length)...)
+	}
+	slices.SortStableFunc(all, func(a, b planned) int {
+		if a.at != b.at {
+			return int(a.at - b.at)
+		}
+		return a.spec - b.spec
+	})
+	var out []planned
+	for n, p := range all {
+		d := draw{rng: p.rng, id: fmt.Sprintf("%s-%d", p.kind.Name, n), nodes: nodes, variant: p.variant}
+		d.free = freeNodes(out, p, nodes)
+		if p.fault = p.kind.draw(d); p.fault != nil {
+			out = append(out, p)
+		}
+	}
+	episodes := make([]harness.Episode, len(out))
+	for i, p := range out {
+		episodes[i] = harness.Episode{At: p.at, For: p.length, Fault: p.fault}
+	}
+	return episodes, nil
+}
+
+// planned is an episode while the schedule is made.
+type planned struct {
+	kind       Kind
+	variant    string
+	spec       int
+	rng        *rand.Rand
+	at, length time.Duration
+	fault      harness.Fault
+}
+
+// settle is the time that an episode's proof of healing is given before the
+// same nodes are hurt again, as a part of the phase.
+const settle = 0.02
+
+// timeline draws when a spec's episodes are: about six gaps and episodes fit
+// into the phase, and the first always does.
+func timeline(rng *rand.Rand, k Kind, s Spec, spec int, length time.Duration) []planned {
+	var eps []planned
+	part := func(lo, hi float64) time.Duration {
+		return time.Duration((lo + (hi-lo)*rng.Float64()) * float64(length))
+	}
+	for at := part(0, 0.15); ; at += part(settle, 0.2) {
+		n := part(0.12, 0.3)
+		if at+n > length {
+			if len(eps) > 0 || at >= length {
+				return eps
+			}
+			n = length - at
+		}
+		eps = append(eps, planned{kind: k, variant: s.Variant, spec: spec, at: at, length: n,
+			rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))})
+		at += n
+	}
+}
+
+// freeNodes gives the nodes that the next episode may use.
+func freeNodes(done []planned, p planned, nodes int) []int {
+	busy := make([]bool, nodes)
+	for _, q := range done {
+		margin := time.Duration(settle * float64(q.length))
+		if q.at+q.length+margin <= p.at {
+			continue
+		}
+		switch {
+		case q.kind.exclusive && p.kind.exclusive:
+			for _, n := range q.fault.Nodes() {
+				busy[n] = true
+			}
+		case q.kind.Name == p.kind.Name: // two partitions
+			for n := range busy {
+				busy[n] = true
+			}
+		}
+	}
+	var free []int
+	for n, b := range busy {
+		if !b {
+			free = append(free, n)
+		}
+	}
+	return free
+}
+
+// stored is an episode in its stored form.
+type stored struct {
+	At    time.Duration   `json:"at_ns"`
+	For   time.Duration   `json:"for_ns"`
+	Kind  string          `json:"kind"`
+	Fault json.RawMessage `json:"fault"`
+	Text  string          `json:"text"` // for people; ignored when read
+}
+
+// Encode stores a schedule as JSON, so that it can be replayed as it was.
+func Encode(episodes []harness.Episode) ([]byte, error) {
+	out := make([]stored, len(episodes))
+	for i, e := range episodes {
+		raw, err := json.Marshal(e.Fault)
+		if err != nil {
+			return nil, fmt.Errorf("storing the %s fault: %w", e.Fault.Kind(), err)
+		}
+		out[i] = stored{At: e.At, For: e.For, Kind: e.Fault.Kind(), Fault: raw, Text: e.Fault.String()}
+	}
+	return json.MarshalIndent(out, "", "  ")
+}
+
+// Decode reads what Encode stored.
+func Decode(data []byte) ([]harness.Episode, error) {
+	var in []stored
+	if err := json.Unmarshal(data, &in); err != nil {
+		return nil, fmt.Errorf("reading a fault schedule: %w", err)
+	}
+	out := make([]harness.Episode, len(in))
+	for i, s := range in {
+		k, err := kindNamed(s.Kind)
+		if err != nil {
+			return nil, fmt.Errorf("episode %d of the schedule: %w", i, err)
+		}
+		f, err := k.decode(s.Fault)
+		if err != nil {
+			return nil, fmt.Errorf("episode %d of the schedule: %w", i, err)
+		}
+		out[i] = harness.Episode{At: s.At, For: s.For, Fault: f}
+	}
+	return out, nil
+}
