@@ -44,7 +44,7 @@ var partitionKind = Kind{
 }
 
 func drawPartition(d draw) harness.Fault {
-	if d.nodes < 2 {
+	if d.nodes < 2 || len(d.free) < d.nodes {
 		return nil
 	}
 	shape := d.variant
@@ -66,6 +66,12 @@ func drawPartition(d draw) harness.Fault {
 // nodes than there are degrades to the nearest that does not.
 func NewPartition(id, shape string, order []int) *Partition {
 	n := len(order)
+	if shape == shapeRing && n < 4 {
+		shape = shapeBridge // three nodes in a ring all see each other
+	}
+	if shape == shapeBridge && n < 3 {
+		shape = shapeOne
+	}
 	p := &Partition{ID: id, Shape: shape, Cluster: n}
 	switch shape {
 	case shapeHalves:

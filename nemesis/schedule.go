@@ -16,7 +16,8 @@ import (
 // overlap, nor do two process faults on one node, because each fault must be
 // able to prove its effect and its healing.
 //
-// Every spec gets at least one episode, unless the cluster is too small for it.
+// Every spec gets at least one episode, unless the cluster is too small for it
+// or the others leave it no gap.
 func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]harness.Episode, error) {
 	if length <= 0 && len(specs) > 0 {
 		return nil, fmt.Errorf("the fault phase must have a length, not %v", length)
@@ -36,14 +37,31 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 		}
 		return a.spec - b.spec
 	})
+	margin := time.Duration(settle * float64(length))
 	var out []planned
+	place := func(p planned, name string) bool {
+		d := draw{rng: p.rng, id: name, nodes: nodes, variant: p.variant, free: freeNodes(out, p, nodes, margin)}
+		if p.fault = p.kind.draw(d); p.fault == nil {
+			return false
+		}
+		out = append(out, p)
+		return true
+	}
+	placed := make([]bool, len(specs))
 	for n, p := range all {
-		d := draw{rng: p.rng, id: fmt.Sprintf("%s-%d", p.kind.Name, n), nodes: nodes, variant: p.variant}
-		d.free = freeNodes(out, p, nodes)
-		if p.fault = p.kind.draw(d); p.fault != nil {
-			out = append(out, p)
+		if place(p, fmt.Sprintf("%s-%d", p.kind.Name, n)) {
+			placed[p.spec] = true
 		}
 	}
+	// A spec that always found its nodes busy takes the first gap there is.
+	for _, p := range all {
+		for step := 0; step < 100 && !placed[p.spec]; step++ {
+			p.at = length * time.Duration(step) / 100
+			p.length = min(length/8, length-p.at)
+			placed[p.spec] = place(p, fmt.Sprintf("%s-gap-%d", p.kind.Name, p.spec))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b planned) int { return int(a.at - b.at) })
 	episodes := make([]harness.Episode, len(out))
 	for i, p := range out {
 		episodes[i] = harness.Episode{At: p.at, For: p.length, Fault: p.fault}
@@ -61,8 +79,8 @@ type planned struct {
 	fault      harness.Fault
 }
 
-// settle is the time that an episode's proof of healing is given before the
-// same nodes are hurt again, as a part of the phase.
+// settle is the time between two episodes that would disturb each other's
+// proofs, as a part of the phase.
 const settle = 0.02
 
 // timeline draws when a spec's episodes are: about six gaps and episodes fit
@@ -86,12 +104,12 @@ func timeline(rng *rand.Rand, k Kind, s Spec, spec int, length time.Duration) []
 	}
 }
 
-// freeNodes gives the nodes that the next episode may use.
-func freeNodes(done []planned, p planned, nodes int) []int {
+// freeNodes gives the nodes that an episode may use: those that no episode in
+// conflict with it acts on within the margin.
+func freeNodes(done []planned, p planned, nodes int, margin time.Duration) []int {
 	busy := make([]bool, nodes)
 	for _, q := range done {
-		margin := time.Duration(settle * float64(q.length))
-		if q.at+q.length+margin <= p.at {
+		if q.at+q.length+margin <= p.at || p.at+p.length+margin <= q.at {
 			continue
 		}
 		switch {
