@@ -47,18 +47,23 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 		out = append(out, p)
 		return true
 	}
-	placed := make([]bool, len(specs))
+	// Each spec's first episode finds its place before any second one; if
+	// its nodes are busy it takes the first gap there is.
 	for n, p := range all {
-		if place(p, fmt.Sprintf("%s-%d", p.kind.Name, n)) {
-			placed[p.spec] = true
+		if !p.first {
+			continue
 		}
-	}
-	// A spec that always found its nodes busy takes the first gap there is.
-	for _, p := range all {
-		for step := 0; step < 100 && !placed[p.spec]; step++ {
+		name := fmt.Sprintf("%s-%d", p.kind.Name, n)
+		ok := place(p, name)
+		for step := 0; step < 100 && !ok; step++ {
 			p.at = length * time.Duration(step) / 100
 			p.length = min(length/8, length-p.at)
-			placed[p.spec] = place(p, fmt.Sprintf("%s-gap-%d", p.kind.Name, p.spec))
+			ok = place(p, name)
+		}
+	}
+	for n, p := range all {
+		if !p.first {
+			place(p, fmt.Sprintf("%s-%d", p.kind.Name, n))
 		}
 	}
 	slices.SortStableFunc(out, func(a, b planned) int { return int(a.at - b.at) })
@@ -74,6 +79,7 @@ type planned struct {
 	kind       Kind
 	variant    string
 	spec       int
+	first      bool // of its spec
 	rng        *rand.Rand
 	at, length time.Duration
 	fault      harness.Fault
@@ -98,7 +104,7 @@ func timeline(rng *rand.Rand, k Kind, s Spec, spec int, length time.Duration) []
 			}
 			n = length - at
 		}
-		eps = append(eps, planned{kind: k, variant: s.Variant, spec: spec, at: at, length: n,
+		eps = append(eps, planned{kind: k, variant: s.Variant, spec: spec, first: len(eps) == 0, at: at, length: n,
 			rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))})
 		at += n
 	}
