@@ -1,0 +1,156 @@
+// Package claims is what people claim of a quorum setting, and what theory says
+// of it under given faults, with the reason in words. It knows settings and
+// kinds of faults; what runs showed is compared with it elsewhere.
+package claims
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/nemesis"
+)
+
+// Setting is what theory needs to know of a store's configuration.
+type Setting struct {
+	N, R, W   int
+	Logical   bool // stamps from a quorum, not from wall clocks
+	WriteBack bool // reads make sure that W replicas hold what they return
+	Fsync     bool // nothing is acknowledged before it is durable
+}
+
+// overlap says whether every read quorum meets every write quorum.
+func (s Setting) overlap() bool { return s.R+s.W > s.N }
+
+// Faults is what theory needs to know of a run's faults.
+type Faults struct {
+	Partition, Kill, Pause, Clock bool
+	// Lossy: a killed node loses what it had not synced. True in the
+	// simulator; killing a process in a container leaves the kernel's
+	// page cache as it was.
+	Lossy bool
+}
+
+// FaultsOf reads the kinds out of a nemesis list.
+func FaultsOf(specs []nemesis.Spec, lossy bool) Faults {
+	has := func(kind string) bool {
+		return slices.ContainsFunc(specs, func(s nemesis.Spec) bool { return s.Kind == kind })
+	}
+	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock"), Lossy: lossy}
+}
+
+// Expectation is what theory says of a claim.
+type Expectation struct {
+	// Holds: the claim is a promise, and one violation is one too many.
+	// Otherwise nothing promises it, and it is expected to be broken
+	// sooner or later.
+	Holds  bool
+	Reason string // one sentence
+}
+
+func holds(format string, args ...any) Expectation {
+	return Expectation{Holds: true, Reason: fmt.Sprintf(format, args...)}
+}
+
+func breaks(format string, args ...any) Expectation {
+	return Expectation{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Expect says what the setting promises of the claim under the faults, and
+// why. It is a function of the setting, not of a profile's name, so that it
+// answers for any N, R and W.
+//
+// Sources: Gifford 1979 (overlapping quorums), Attiya, Bar-Noy and Dolev 1995
+// (why reads must write back), Vogels 2009 and Bailis et al. 2012 (partial
+// quorums), and the arguments in docs/claims.md.
+func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
+	switch claim {
+	case checkers.Linearizable:
+		return s.linearizable(f)
+	case checkers.FreshReads:
+		return s.freshReads(f)
+	case checkers.NoLostWrites:
+		return s.noLostWrites(f)
+	case checkers.Converges:
+		return s.converges(f)
+	case checkers.Available:
+		return s.available(f)
+	case checkers.Recovers:
+		return holds("once everything is healed all quorums can be reached again")
+	case checkers.Tested:
+		return holds("a run that tested nothing proves nothing")
+	}
+	return breaks("nothing is known of the claim %q", claim)
+}
+
+// forgets says whether acknowledged records can be gone from disks.
+func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill && f.Lossy }
+
+func (s Setting) linearizable(f Faults) Expectation {
+	switch {
+	case !s.overlap():
+		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
+	case s.forgets(f):
+		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
+	case !s.Logical && f.Clock:
+		return breaks("a clock that is wrong gives a later write the lower stamp: it is acknowledged and lost")
+	case s.WriteBack:
+		if s.Logical {
+			return holds("quorums overlap, stamps come from a quorum, and a value once read is at W replicas before it is returned (ABD)")
+		}
+		return holds("quorums overlap, reads write back, and without clock faults stamps follow real time")
+	case s.Logical && s.R == s.N:
+		return holds("each read asks all replicas, so a value once seen is seen by every later read")
+	}
+	return breaks("a write in flight is at some replicas only: one read sees it, a later one does not (new/old inversion)")
+}
+
+func (s Setting) freshReads(f Faults) Expectation {
+	switch {
+	case !s.overlap():
+		return breaks("R+W = %d does not exceed N = %d: a read may miss every replica that has the last completed write", s.R+s.W, s.N)
+	case s.forgets(f):
+		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case !s.Logical && f.Clock:
+		return breaks("a completed write with a stamp from a slow clock loses to an older one with a stamp from a fast clock")
+	}
+	return holds("every read quorum meets every write quorum, and the highest stamp wins")
+}
+
+func (s Setting) noLostWrites(f Faults) Expectation {
+	switch {
+	case s.forgets(f):
+		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case !s.Logical && f.Clock:
+		return breaks("last writer wins by clock: a write acknowledged by a node whose clock is behind is overruled by an older one")
+	case s.Logical && !s.overlap():
+		return breaks("the stamp is one above what R replicas know, which may be below that of a completed write")
+	}
+	return holds("an acknowledged write is durable at W replicas, and only a newer stamp replaces it")
+}
+
+func (s Setting) converges(f Faults) Expectation {
+	switch {
+	case f.Kill:
+		return breaks("a replica that was down missed writes, and there is no anti-entropy and no hint to tell it later")
+	case f.Partition:
+		return breaks("a replica that was cut off missed writes, and there is no anti-entropy and no hint to tell it later")
+	case f.Pause:
+		return breaks("a coordinator that wakes up after its time limit no longer sends, and there is no anti-entropy to do it later")
+	}
+	return holds("every write is sent to all replicas, and nothing keeps it from arriving")
+}
+
+func (s Setting) available(f Faults) Expectation {
+	switch {
+	case f.Kill:
+		return breaks("the clients of a killed node are refused until it is back")
+	case f.Pause:
+		return breaks("the clients of a paused node wait for ever")
+	case f.Partition && max(s.R, s.W) > 1:
+		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
+	case f.Partition:
+		return holds("one replica is enough, and each coordinator is one itself")
+	}
+	return holds("all replicas can be reached")
+}
