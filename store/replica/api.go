@@ -37,8 +37,15 @@ type Config struct {
 
 // Stamp orders the versions of a key. No two writes ever get the same: Boot is
 // durable and unique for a node's incarnation, Seq counts within it.
+//
+// A stamp that has been sent anywhere belongs to its value for ever, even if
+// the write failed: a copy may still surface. This is why Boot has to be
+// durable before the first input. A node that came back with an old Boot would
+// hand out the same stamps for other values, and replicas that compare stamps
+// alone would never agree on them.
 type Stamp struct {
-	Counter int64 // nanoseconds of Unix time, or the logical counter
+	_       struct{} `cbor:",toarray"`
+	Counter int64    // nanoseconds of Unix time, or the logical counter
 	Node    NodeID
 	Boot    uint64
 	Seq     uint64
@@ -46,10 +53,14 @@ type Stamp struct {
 
 // Record is one version of a key. A tombstone is a version.
 type Record struct {
+	_       struct{} `cbor:",toarray"`
 	Stamp   Stamp
 	Deleted bool
 	Value   []byte // immutable
 }
+
+// IsZero says whether r is the record of a key that was never written.
+func (r Record) IsZero() bool { return r.Stamp == Stamp{} }
 
 // Storage is the replica's local state. Get sees every Write handed out so
 // far, durable or not.
@@ -77,7 +88,7 @@ type Request struct {
 	ID    uint64
 	Op    Op
 	Key   string
-	Value []byte
+	Value []byte // immutable
 }
 
 // Reply answers the request with the same ID, exactly once.
@@ -125,7 +136,7 @@ type Envelope struct {
 // next call of Take.
 type Output struct {
 	Writes   []Write
-	Seq      uint64 // ticket of the last of Writes, see Persisted
+	Seq      uint64 // ticket of the last of Writes, see Persisted; they are numbered without gaps
 	Messages []Envelope
 	Replies  []Reply
 }
@@ -152,7 +163,7 @@ type Message struct {
 	Key     string      `cbor:"5,keyasint,omitempty"`
 	TagOnly bool        `cbor:"6,keyasint,omitempty"`
 	Found   bool        `cbor:"7,keyasint,omitempty"`
-	Record  Record      `cbor:"8,keyasint,omitempty"`
+	Record  Record      `cbor:"8,keyasint,omitzero"`
 }
 
 // String gives the stamp as counter.node.boot.seq.
@@ -172,14 +183,3 @@ func (s Stamp) Less(t Stamp) bool {
 	}
 	return s.Seq < t.Seq
 }
-
-// The core's surface, in replica.go:
-//
-//	func New(cfg Config, boot uint64, s Storage) (*Replica, error)
-//	func (r *Replica) Receive(now Now, from NodeID, m Message)
-//	func (r *Replica) Request(now Now, q Request)
-//	func (r *Replica) Tick(now Now)
-//	func (r *Replica) Persisted(now Now, seq uint64)
-//	func (r *Replica) Failed(now Now, seq uint64, err error) // writes up to seq could not be made durable
-//	func (r *Replica) Deadline() time.Duration               // on Now.Mono; 0: none
-//	func (r *Replica) Take() Output

@@ -6,7 +6,7 @@
 // store/node, the simulator through store/sut) calls it with inputs and
 // carries out what it puts into its Output:
 //
-//	Receive  Request  Tick  Persisted
+//	Receive  Request  Tick  Persisted, Failed
 //	    │       │      │       │
 //	    ▼       ▼      ▼       ▼
 //	┌──────────────────────────────┐   Get
@@ -29,7 +29,11 @@
 //     tells: a value is not shown to anyone before it is durable here.
 //  4. When Deadline() is not zero, the driver calls Tick at that time or soon
 //     after.
-//  5. At every start the driver makes a boot number durable that is greater
+//  5. When a write could not be made durable the driver calls Failed. The
+//     records stay in Storage, but the core will not speak for them: it
+//     refuses those who waited, and writes a record again before it tells
+//     anyone about it.
+//  6. At every start the driver makes a boot number durable that is greater
 //     than any earlier one of this node, before the first input.
 //
 // # The protocol
@@ -43,4 +47,16 @@
 // sure that W replicas have it before it answers. Query-tag writes with
 // write-back reads are the multi-writer ABD register (Attiya, Bar-Noy, Dolev,
 // JACM 1995; multi-writer form: Lynch and Shvartsman, FTCS 1997).
+//
+// All nodes hold all keys for now: N is the size of the cluster, and every
+// coordinator is a replica too. Its messages to itself never leave the core but
+// are handled as everyone's are, durability included.
+//
+// What a failed request leaves behind: a get changes no value, and a put or
+// delete that failed while it asked for stamps has told nobody its value, so
+// these errors are definite. Once a record was sent it may surface at any later
+// time, so from then on an error leaves the outcome open.
+//
+// The stories in testdata show the protocol at work: commands to a small
+// cluster, and the messages, disk writes and replies that follow.
 package replica

@@ -1,0 +1,276 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// cluster is a driver for several cores in one goroutine. Nothing happens by
+// itself: messages lie in the network and writes in the disks' buffers until a
+// test moves them. What happens is told in story.
+type cluster struct {
+	cfg     Config
+	mono    time.Duration
+	nodes   []*machine
+	network []packet // in order of sending
+	lastReq uint64
+	asked   map[uint64]Request // not answered yet
+	quiet   bool               // tell no story
+	story   strings.Builder
+	onReply func(node NodeID, q Request, p Reply)
+}
+
+type packet struct {
+	from, to NodeID
+	m        Message
+}
+
+// machine is one node: a core, and a disk that survives crashes.
+type machine struct {
+	id     NodeID
+	core   *Replica // nil: down
+	boot   uint64
+	disk   map[string]Record // durable
+	view   map[string]Record // what the core's Storage shows
+	buffer []Write           // not durable yet
+	seq    uint64            // ticket of the last in buffer
+	skew   time.Duration
+	broken error // Get fails with it
+}
+
+func (m *machine) Get(key string) (Record, bool, error) {
+	if m.broken != nil {
+		return Record{}, false, m.broken
+	}
+	rec, ok := m.view[key]
+	return rec, ok, nil
+}
+
+func newCluster(cfg Config) (*cluster, error) {
+	c := &cluster{cfg: cfg, mono: time.Second, asked: make(map[uint64]Request)}
+	for i := range cfg.Nodes {
+		m := &machine{id: NodeID(i), disk: make(map[string]Record)}
+		c.nodes = append(c.nodes, m)
+		if err := c.start(m); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *cluster) start(m *machine) error {
+	cfg := c.cfg
+	cfg.ID = m.id
+	m.boot++
+	m.view = make(map[string]Record, len(m.disk))
+	for k, rec := range m.disk {
+		m.view[k] = rec
+	}
+	core, err := New(cfg, m.boot, m)
+	m.core = core
+	return err
+}
+
+func (c *cluster) crash(m *machine) {
+	m.core, m.view, m.buffer, m.seq = nil, nil, nil, 0
+}
+
+func (c *cluster) now(m *machine) Now {
+	return Now{Mono: c.mono, Wall: int64(c.mono + m.skew)}
+}
+
+// carry carries out what an input to m has led to.
+func (c *cluster) carry(m *machine) {
+	out := m.core.Take()
+	for _, w := range out.Writes {
+		m.view[w.Key] = w.Record
+		m.buffer = append(m.buffer, w)
+	}
+	m.seq = out.Seq
+	for _, e := range out.Messages {
+		c.network = append(c.network, packet{from: m.id, to: e.To, m: e.Message})
+	}
+	for _, p := range out.Replies {
+		q := c.asked[p.ID]
+		delete(c.asked, p.ID)
+		c.tellf("n%d %s", m.id, c.replyText(q, p))
+		if c.onReply != nil {
+			c.onReply(m.id, q, p)
+		}
+	}
+}
+
+// request gives a client's request to a node.
+func (c *cluster) request(m *machine, op Op, key, value string) uint64 {
+	c.lastReq++
+	q := Request{ID: c.lastReq, Op: op, Key: key}
+	if op == Put {
+		q.Value = []byte(value)
+	}
+	c.asked[q.ID] = q
+	m.core.Request(c.now(m), q)
+	c.carry(m)
+	return q.ID
+}
+
+// deliver takes packet i out of the network to its node.
+func (c *cluster) deliver(i int) {
+	p := c.network[i]
+	c.network = slices.Delete(c.network, i, i+1)
+	m := c.nodes[p.to]
+	if m.core == nil {
+		c.tellf("%s  (n%d is down)", c.packetText(p), p.to)
+		return
+	}
+	c.tellf("%s", c.packetText(p))
+	m.core.Receive(c.now(m), p.from, p.m)
+	c.carry(m)
+}
+
+// sync makes everything in a node's buffer durable.
+func (c *cluster) sync(m *machine) {
+	seq := m.seq
+	for _, w := range m.buffer {
+		c.tellf("n%d disk %s %s", m.id, w.Key, c.recordText(w.Record))
+		m.disk[w.Key] = w.Record
+	}
+	m.buffer = m.buffer[:0]
+	m.core.Persisted(c.now(m), seq)
+	c.carry(m)
+}
+
+// fail makes what is in a node's buffer fail. The first n records have reached
+// the disk nevertheless.
+func (c *cluster) fail(m *machine, n int) {
+	seq := m.seq
+	for i, w := range m.buffer {
+		if i < n {
+			m.disk[w.Key] = w.Record
+		}
+		c.tellf("n%d disk fails: %s %s", m.id, w.Key, c.recordText(w.Record))
+	}
+	m.buffer = m.buffer[:0]
+	m.core.Failed(c.now(m), seq, errors.New("input/output error"))
+	c.carry(m)
+}
+
+// advance lets time pass, and ticks every node whose deadline has come.
+func (c *cluster) advance(d time.Duration) {
+	for end := c.mono + d; ; {
+		next := end
+		for _, m := range c.nodes {
+			if m.core != nil {
+				if t := m.core.Deadline(); t != 0 {
+					next = min(next, t)
+				}
+			}
+		}
+		c.mono = max(c.mono, next)
+		ticked := false
+		for _, m := range c.nodes {
+			if m.core == nil {
+				continue
+			}
+			if t := m.core.Deadline(); t != 0 && t <= c.mono {
+				m.core.Tick(c.now(m))
+				c.carry(m)
+				ticked = true
+			}
+		}
+		if !ticked && c.mono >= end {
+			return
+		}
+	}
+}
+
+// settle delivers and syncs until nothing moves any more.
+func (c *cluster) settle() {
+	for moved := true; moved; {
+		moved = false
+		for len(c.network) > 0 {
+			c.deliver(0)
+			moved = true
+		}
+		for _, m := range c.nodes {
+			if m.core != nil && len(m.buffer) > 0 {
+				c.sync(m)
+				moved = true
+			}
+		}
+	}
+}
+
+func (c *cluster) tellf(format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintf(&c.story, format+"\n", args...)
+	}
+}
+
+// told gives the story since the last call.
+func (c *cluster) told() string {
+	s := c.story.String()
+	c.story.Reset()
+	return s
+}
+
+func (c *cluster) stampText(s Stamp) string {
+	if c.cfg.Stamps == WallClock {
+		return fmt.Sprintf("%v.%d.%d.%d", time.Duration(s.Counter), s.Node, s.Boot, s.Seq)
+	}
+	return s.String()
+}
+
+func (c *cluster) recordText(r Record) string {
+	switch {
+	case r.IsZero():
+		return "nothing"
+	case r.Deleted:
+		return c.stampText(r.Stamp) + " deleted"
+	}
+	return fmt.Sprintf("%s %q", c.stampText(r.Stamp), r.Value)
+}
+
+func (c *cluster) packetText(p packet) string {
+	m := p.m
+	s := fmt.Sprintf("n%d→n%d ", p.from, p.to)
+	switch m.Type {
+	case MsgQuery:
+		if m.TagOnly {
+			return s + "query stamp of " + m.Key
+		}
+		return s + "query " + m.Key
+	case MsgRecord:
+		if m.TagOnly && !m.Record.IsZero() {
+			return s + "record " + m.Key + " " + c.stampText(m.Record.Stamp)
+		}
+		return s + "record " + m.Key + " " + c.recordText(m.Record)
+	case MsgStore:
+		return s + "store " + m.Key + " " + c.recordText(m.Record)
+	case MsgStored:
+		return s + "stored " + m.Key
+	case MsgRefuse:
+		return s + "refuse " + m.Key
+	}
+	return s + "?"
+}
+
+func (c *cluster) replyText(q Request, p Reply) string {
+	s := [...]string{Get: "get ", Put: "put ", Delete: "delete "}[q.Op] + q.Key
+	if q.Op == Put {
+		s += fmt.Sprintf(" %q", q.Value)
+	}
+	switch {
+	case p.Err != nil && p.Err.Definite:
+		return s + ": failed, not done: " + p.Err.Text
+	case p.Err != nil:
+		return s + ": failed, may be done: " + p.Err.Text
+	case q.Op == Get && p.Stamp == Stamp{}:
+		return fmt.Sprintf("%s: nothing, by %d", s, p.Reached)
+	case q.Op == Get:
+		return fmt.Sprintf("%s: %s, by %d", s, c.recordText(Record{Stamp: p.Stamp, Value: p.Value, Deleted: !p.Found}), p.Reached)
+	}
+	return fmt.Sprintf("%s: ok %s, by %d", s, c.stampText(p.Stamp), p.Reached)
+}

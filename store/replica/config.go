@@ -1,0 +1,31 @@
+package replica
+
+import "fmt"
+
+// MaxNodes is how many nodes a cluster can have: the coordinator keeps sets of
+// nodes in one word.
+const MaxNodes = 64
+
+// Validate says which field of the configuration is wrong, and what would be
+// right.
+func (c *Config) Validate() error {
+	switch {
+	case c.Nodes < 1 || c.Nodes > MaxNodes:
+		return fmt.Errorf("replica: Nodes is %d: set it to the size of the cluster, 1 to %d", c.Nodes, MaxNodes)
+	case int64(c.ID) >= int64(c.Nodes):
+		return fmt.Errorf("replica: ID is %d: the nodes of a cluster of %d are 0 to %d", c.ID, c.Nodes, c.Nodes-1)
+	case c.N != c.Nodes:
+		return fmt.Errorf("replica: N is %d: every node replicates every key, so set it to Nodes, %d", c.N, c.Nodes)
+	case c.R < 1 || c.R > c.N:
+		return fmt.Errorf("replica: R is %d: a read can wait for 1 to %d replicas", c.R, c.N)
+	case c.W < 1 || c.W > c.N:
+		return fmt.Errorf("replica: W is %d: a write can wait for 1 to %d replicas", c.W, c.N)
+	case c.Stamps != WallClock && c.Stamps != Logical:
+		return fmt.Errorf("replica: Stamps is %d: set it to WallClock (%d) or Logical (%d)", c.Stamps, WallClock, Logical)
+	case c.Timeout <= 0:
+		return fmt.Errorf("replica: Timeout is %v: set it to how long a request may take, for example 1s", c.Timeout)
+	case c.Retry <= 0:
+		return fmt.Errorf("replica: Retry is %v: set it to a few round trips, for example 100ms", c.Retry)
+	}
+	return nil
+}

@@ -1,0 +1,300 @@
+package replica
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"time"
+)
+
+// This file is the coordinator: it carries out a client's request in one or
+// two rounds. In a round it sends one message to all replicas that concern it,
+// sends it again every Retry to those that have not answered, and goes on when
+// enough have.
+//
+//	                 query                      store
+//	put, delete   ── highest stamp of R ──▶ ── durable at W ──▶ reply
+//	  wall clock                            ── durable at W ──▶ reply
+//	get           ── newest record of R ──▶ reply
+//	  write-back  ── newest record of R ──▶ ── durable at W ──▶ reply
+//
+// After the reply to a store the coordinator goes on sending it until all
+// replicas have answered or the request times out, so that a replica which only
+// missed a packet gets it.
+
+// The rounds of a request.
+const (
+	roundQuery uint8 = 1
+	roundStore uint8 = 2
+)
+
+// A request is a client's request under way.
+type request struct {
+	client uint64 // Request.ID
+	op     Op
+	value  []byte // put
+
+	round    uint8
+	message  Message // of the round
+	answered nodeSet // in this round; for a store: known to hold the record or a newer one, durably
+	refused  nodeSet // in this round
+	best     Record  // query: the newest record so far
+	holders  nodeSet // query: the replicas that answered with best
+	replied  bool
+
+	deadline, retryAt time.Duration
+	link              [links]link
+}
+
+// nodeSet is a set of nodes, a bit each.
+type nodeSet uint64
+
+func (s nodeSet) has(n NodeID) bool { return s&(1<<n) != 0 }
+func (s *nodeSet) add(n NodeID)     { *s |= 1 << n }
+func (s nodeSet) len() int          { return bits.OnesCount64(uint64(s)) }
+
+// begin starts the first round of a client's request.
+func (r *Replica) begin(q *Request) {
+	if err := validate(q); err != nil {
+		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: err})
+		return
+	}
+	x := r.admit(q)
+	if q.Op != Get && r.cfg.Stamps == WallClock {
+		r.storeNew(x, r.now.Wall)
+		return
+	}
+	x.message.Type = MsgQuery
+	x.message.TagOnly = q.Op != Get
+	r.startRound(x, roundQuery)
+}
+
+// validate says why a request can never be carried out, nil if it can.
+func validate(q *Request) *Error {
+	switch {
+	case q.Op != Get && q.Op != Put && q.Op != Delete:
+		return &Error{Code: CodeInvalid, Definite: true, Text: fmt.Sprintf("unknown operation %d: use get, put or delete", q.Op)}
+	case q.Key == "":
+		return &Error{Code: CodeInvalid, Definite: true, Text: "the key is empty: give at least one byte"}
+	}
+	return nil
+}
+
+// onAnswer takes a replica's answer. Late and repeated ones, and those to
+// another request, round or incarnation, change nothing.
+func (r *Replica) onAnswer(from NodeID, m *Message) {
+	if m.Boot != r.boot {
+		return
+	}
+	x := r.requests[m.ID]
+	if x == nil || x.round != m.Round || x.answered.has(from) || x.refused.has(from) {
+		return
+	}
+	switch {
+	case m.Type == MsgRefuse:
+		x.refused.add(from)
+	case m.Type == MsgRecord && x.round == roundQuery:
+		x.answered.add(from)
+		r.see(m.Record.Stamp)
+		if x.best.Stamp.Less(m.Record.Stamp) {
+			x.best, x.holders = m.Record, 0
+		}
+		if x.best.Stamp == m.Record.Stamp {
+			x.holders.add(from)
+		}
+	case m.Type == MsgStored && x.round == roundStore:
+		x.answered.add(from)
+	default:
+		return
+	}
+	r.advance(x)
+}
+
+// advance goes on with a request if its round is decided. The request may be
+// forgotten when it returns.
+func (r *Replica) advance(x *request) {
+	switch {
+	case x.round == roundQuery && x.answered.len() >= r.cfg.R:
+		r.queried(x)
+	case x.round == roundQuery && r.hopeless(x, r.cfg.R),
+		x.round == roundStore && !x.replied && r.hopeless(x, r.cfg.W):
+		r.fail(x, x.refused.len(), "refused, their disks fail")
+	case x.round == roundStore:
+		if !x.replied && x.answered.len() >= r.cfg.W {
+			r.reply(x)
+		}
+		if (x.answered | x.refused).len() == r.cfg.N {
+			r.forget(x)
+		}
+	}
+}
+
+// hopeless says that too many replicas have refused for need to answer.
+func (r *Replica) hopeless(x *request, need int) bool {
+	return x.refused.len() > r.cfg.N-need
+}
+
+// queried ends the query round: R replicas have answered.
+func (r *Replica) queried(x *request) {
+	switch {
+	case x.op != Get:
+		// The query saw every write that was complete at W replicas before
+		// it, if R and W overlap. One above is newer than all of them.
+		if r.counter == math.MaxInt64 {
+			r.replyError(x, &Error{Code: CodeInvalid, Definite: true, Text: "no version is left above the highest one seen: a record was stored with a bad stamp"})
+			return
+		}
+		r.storeNew(x, r.counter+1)
+	case !r.cfg.WriteBack, x.best.IsZero(), x.holders.len() >= r.cfg.W:
+		// Nobody needs to be told: write-back is off, or there is nothing
+		// to tell, or W replicas hold it already.
+		r.reply(x)
+		r.forget(x)
+	default:
+		// A later read must not see less than this one shows, so W replicas
+		// have to hold the record first. Those that answered with it do.
+		r.startStore(x, x.best, x.holders)
+	}
+}
+
+// storeNew starts the store round of a put or delete.
+func (r *Replica) storeNew(x *request, counter int64) {
+	r.lastSeq++
+	rec := Record{
+		Stamp:   Stamp{Counter: counter, Node: r.cfg.ID, Boot: r.boot, Seq: r.lastSeq},
+		Deleted: x.op == Delete,
+		Value:   x.value,
+	}
+	x.best = rec
+	r.startStore(x, rec, 0)
+}
+
+// startStore starts the store round with the replicas that hold the record already.
+func (r *Replica) startStore(x *request, rec Record, holders nodeSet) {
+	x.message.Type = MsgStore
+	x.message.TagOnly = false
+	x.message.Record = rec
+	x.answered, x.refused = holders, 0
+	r.startRound(x, roundStore)
+}
+
+// see keeps the logical counter above everything this node has met. One counter
+// for all keys is enough, and needs no memory for each: stamps of different
+// keys are never compared, so that skipping some does no harm. It puts a write
+// above what this coordinator has issued or seen even where R and W do not
+// overlap; it is lost at a restart and no guarantee rests on it.
+func (r *Replica) see(s Stamp) { r.counter = max(r.counter, s.Counter) }
+
+// admit makes the state of a new request.
+func (r *Replica) admit(q *Request) *request {
+	x := r.free
+	if x == nil {
+		x = new(request)
+	} else {
+		r.free = x.link[0].next
+		x.link[0].next = nil
+	}
+	r.lastID++
+	x.client, x.op, x.value = q.ID, q.Op, q.Value
+	x.message = Message{ID: r.lastID, Boot: r.boot, Key: q.Key}
+	x.deadline = r.now.Mono + r.cfg.Timeout
+	x.retryAt = r.now.Mono + r.cfg.Retry
+	r.requests[r.lastID] = x
+	r.byDeadline.pushBack(x)
+	r.byRetry.pushBack(x)
+	return x
+}
+
+// startRound sends the round's message to all replicas that have not answered
+// it already. The request may be forgotten when it returns.
+func (r *Replica) startRound(x *request, round uint8) {
+	x.round = round
+	x.message.Round = round
+	r.sendRound(x)
+	// This node's own copy comes last: its answer may be there at once, and
+	// end the round.
+	if !x.answered.has(r.cfg.ID) {
+		m := x.message // x may be forgotten meanwhile
+		r.dispatch(r.cfg.ID, &m)
+	}
+}
+
+// sendRound sends the round's message to the other nodes that have not
+// answered, and sets the time to do it again.
+func (r *Replica) sendRound(x *request) {
+	done := x.answered | x.refused
+	for to := range NodeID(r.cfg.N) {
+		if to != r.cfg.ID && !done.has(to) {
+			r.send(to, &x.message)
+		}
+	}
+	x.retryAt = r.now.Mono + r.cfg.Retry
+	r.byRetry.remove(x)
+	r.byRetry.pushBack(x)
+}
+
+// resend repeats the messages that nobody answered for as long as Retry.
+func (r *Replica) resend() {
+	for x := r.byRetry.head; x != nil && x.retryAt <= r.now.Mono; x = r.byRetry.head {
+		r.sendRound(x)
+	}
+}
+
+// expire ends the requests whose time is over.
+func (r *Replica) expire() {
+	for x := r.byDeadline.head; x != nil && x.deadline <= r.now.Mono; x = r.byDeadline.head {
+		if x.replied {
+			r.forget(x)
+			continue
+		}
+		r.fail(x, x.answered.len(), fmt.Sprintf("answered within %v", r.cfg.Timeout))
+	}
+}
+
+// reply answers the client: the request is done.
+func (r *Replica) reply(x *request) {
+	x.replied = true
+	out := Reply{ID: x.client, Stamp: x.best.Stamp, Reached: x.answered.len()}
+	if x.op == Get && !x.best.IsZero() && !x.best.Deleted {
+		out.Found, out.Value = true, x.best.Value
+	}
+	r.out.Replies = append(r.out.Replies, out)
+}
+
+// fail ends a request that n replicas have done something about which is not
+// enough.
+func (r *Replica) fail(x *request, n int, done string) {
+	need, verb := r.cfg.R, "answer"
+	if x.round == roundStore {
+		need, verb = r.cfg.W, "store it"
+	}
+	err := &Error{
+		Code: CodeUnavailable,
+		// A get changes no value, and in the query round of a put nobody
+		// has been told the new one. Once a store was sent it can take
+		// effect at any time: a copy may be on its way, or on a disk, and
+		// a later read may find it.
+		Definite: x.op == Get || x.round == roundQuery,
+		Text:     fmt.Sprintf("%d of %d replicas %s; %d have to %s", n, r.cfg.N, done, need, verb),
+	}
+	if x.refused.has(r.cfg.ID) {
+		err.Code = CodeStorage
+	}
+	r.replyError(x, err)
+}
+
+// replyError answers the client and forgets the request.
+func (r *Replica) replyError(x *request, err *Error) {
+	r.out.Replies = append(r.out.Replies, Reply{ID: x.client, Err: err, Reached: x.answered.len()})
+	r.forget(x)
+}
+
+// forget ends the work on a request. Answers to it are ignored from now on.
+func (r *Replica) forget(x *request) {
+	delete(r.requests, x.message.ID)
+	r.byDeadline.remove(x)
+	r.byRetry.remove(x)
+	*x = request{}
+	x.link[0].next = r.free
+	r.free = x
+}

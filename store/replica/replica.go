@@ -1,0 +1,167 @@
+package replica
+
+import (
+	"errors"
+	"time"
+)
+
+// Replica is one node: the coordinator of its clients' requests
+// (coordinator.go), a replica of every key (local.go), and the gate between
+// what it holds and what it may tell (gate.go).
+type Replica struct {
+	cfg   Config
+	boot  uint64
+	store Storage
+	now   Now // of the input being handled
+
+	// The coordinator.
+	lastID   uint64 // of the requests so far; the ID of their messages
+	lastSeq  uint64 // of the stamps issued so far
+	counter  int64  // the highest logical counter issued or seen, see issue
+	requests map[uint64]*request
+	// The two queues are in order of time because Timeout and Retry are the
+	// same for all requests.
+	byDeadline, byRetry queue
+	free                *request // requests to use again, linked by their first link
+
+	// The replica.
+	gate gate
+	// doubtful are the keys whose record Storage shows although making it
+	// durable failed, see Failed.
+	doubtful map[string]struct{}
+
+	out, last Output // being filled; handed out by Take
+}
+
+// New makes the core of one node. The boot number is the driver's: durable,
+// and greater than at any earlier start of this node. Storage holds what was
+// durable when the node last stopped.
+func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if boot == 0 {
+		return nil, errors.New("replica: boot is 0: count the node's starts durably, from 1")
+	}
+	if s == nil {
+		return nil, errors.New("replica: no Storage: give the node's local state")
+	}
+	return &Replica{
+		cfg:        cfg,
+		boot:       boot,
+		store:      s,
+		requests:   make(map[uint64]*request),
+		byDeadline: queue{link: linkDeadline},
+		byRetry:    queue{link: linkRetry},
+		gate:       newGate(),
+		doubtful:   make(map[string]struct{}),
+	}, nil
+}
+
+// Receive takes a message from another node. What makes no sense is ignored.
+func (r *Replica) Receive(now Now, from NodeID, m Message) {
+	if int64(from) >= int64(r.cfg.Nodes) || from == r.cfg.ID {
+		return
+	}
+	r.now = now
+	r.dispatch(from, &m)
+}
+
+// Request takes a client's request. The key and value must not change any
+// more. Its Reply comes at once, or during a later input.
+func (r *Replica) Request(now Now, q Request) {
+	r.now = now
+	r.begin(&q)
+}
+
+// Tick sends again what was not answered and gives up what took too long.
+// Calling it early is harmless.
+func (r *Replica) Tick(now Now) {
+	r.now = now
+	r.expire()
+	r.resend()
+}
+
+// Deadline is when Tick is due, on Now.Mono; 0 means never.
+func (r *Replica) Deadline() time.Duration {
+	first := r.byDeadline.head
+	if first == nil {
+		return 0
+	}
+	return min(first.deadline, r.byRetry.head.retryAt)
+}
+
+// Persisted says that everything up to seq is durable, and lets out what
+// waited for it, in order.
+func (r *Replica) Persisted(now Now, seq uint64) {
+	r.now = now
+	for seq = min(seq, r.last.Seq); r.gate.done < seq; {
+		waiting, _ := r.gate.pop()
+		for w := waiting; w != none; {
+			var to NodeID
+			var m Message
+			to, m, w = r.gate.release(w)
+			r.send(to, &m)
+		}
+	}
+}
+
+// Failed says that writes up to seq could not be made durable. Some of them
+// may be durable nevertheless. Whoever waited for one is refused.
+//
+// Storage shows a record that failed, and the next start may show it or not. So
+// this node must not speak for it: the key is doubtful, and the record is
+// written again, under a new ticket, before anyone is told of it. (That later
+// writes became durable proves nothing about a write that failed: an operating
+// system may drop a dirty page after reporting the error once.)
+func (r *Replica) Failed(now Now, seq uint64, err error) {
+	r.now = now
+	for seq = min(seq, r.last.Seq); r.gate.done < seq; {
+		waiting, key := r.gate.pop()
+		if !r.gate.holds(key) { // a later write of the key is still under way
+			r.doubtful[key] = struct{}{}
+		}
+		for w := waiting; w != none; {
+			var to NodeID
+			var m Message
+			to, m, w = r.gate.release(w)
+			r.refuse(to, &m)
+		}
+	}
+}
+
+// Take gives what the inputs since the last call have led to.
+func (r *Replica) Take() Output {
+	r.out, r.last = r.last, r.out
+	r.last.Seq = r.gate.issued
+
+	clear(r.out.Writes)
+	clear(r.out.Messages)
+	clear(r.out.Replies)
+	r.out.Writes = r.out.Writes[:0]
+	r.out.Messages = r.out.Messages[:0]
+	r.out.Replies = r.out.Replies[:0]
+	return r.last
+}
+
+// dispatch gives a message to the part of the node it is for.
+func (r *Replica) dispatch(from NodeID, m *Message) {
+	switch m.Type {
+	case MsgQuery:
+		r.onQuery(from, m)
+	case MsgStore:
+		r.onStore(from, m)
+	case MsgRecord, MsgStored, MsgRefuse:
+		r.onAnswer(from, m)
+	}
+}
+
+// send puts a message on its way. The node's messages to itself take the same
+// path as everyone's, but for the network.
+func (r *Replica) send(to NodeID, m *Message) {
+	if to == r.cfg.ID {
+		r.dispatch(to, m)
+		return
+	}
+	r.out.Messages = append(r.out.Messages, Envelope{To: to, Message: *m})
+}

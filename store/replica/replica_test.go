@@ -1,0 +1,123 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func abd(n int) Config {
+	return Config{
+		Nodes: n, N: n, R: n/2 + 1, W: n/2 + 1,
+		Stamps: Logical, WriteBack: true,
+		Timeout: time.Second, Retry: 100 * time.Millisecond,
+	}
+}
+
+func TestNewRejectsBadConfig(t *testing.T) {
+	good := abd(3)
+	_, err := New(good, 1, &machine{})
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		change func(*Config)
+		says   string
+	}{
+		"nodes":   {func(c *Config) { c.Nodes = 65 }, "Nodes is 65: set it to the size of the cluster, 1 to 64"},
+		"id":      {func(c *Config) { c.ID = 3 }, "ID is 3"},
+		"n":       {func(c *Config) { c.N = 2 }, "N is 2: every node replicates every key, so set it to Nodes, 3"},
+		"r":       {func(c *Config) { c.R = 4 }, "R is 4"},
+		"r zero":  {func(c *Config) { c.R = 0 }, "R is 0"},
+		"w":       {func(c *Config) { c.W = 4 }, "W is 4"},
+		"stamps":  {func(c *Config) { c.Stamps = 9 }, "Stamps is 9"},
+		"timeout": {func(c *Config) { c.Timeout = 0 }, "Timeout is 0s"},
+		"retry":   {func(c *Config) { c.Retry = -1 }, "Retry is -1ns"},
+	} {
+		cfg := good
+		c.change(&cfg)
+		_, err := New(cfg, 1, &machine{})
+		require.ErrorContains(t, err, c.says, name)
+	}
+	_, err = New(good, 0, &machine{})
+	require.ErrorContains(t, err, "boot is 0")
+	_, err = New(good, 1, nil)
+	require.ErrorContains(t, err, "no Storage")
+}
+
+func TestInvalidRequests(t *testing.T) {
+	r, err := New(abd(3), 1, &machine{})
+	require.NoError(t, err)
+	r.Request(Now{}, Request{ID: 7, Op: Put})
+	r.Request(Now{}, Request{ID: 8, Op: 9, Key: "k"})
+	out := r.Take()
+	require.Len(t, out.Replies, 2)
+	for _, p := range out.Replies {
+		require.Equal(t, CodeInvalid, p.Err.Code)
+		require.True(t, p.Err.Definite)
+	}
+	require.Empty(t, out.Messages)
+	require.Zero(t, r.Deadline())
+}
+
+func TestNonsenseIsIgnored(t *testing.T) {
+	c, err := newCluster(abd(3))
+	require.NoError(t, err)
+	r := c.nodes[0].core
+	c.request(c.nodes[0], Put, "k", "v")
+	before := len(c.network)
+	for _, m := range []Message{
+		{},
+		{Type: 200, ID: 1, Boot: 1, Round: 1},
+		{Type: MsgStore, Key: "k"}, // no record
+		{Type: MsgStore, Record: Record{Stamp: Stamp{Counter: 1}}}, // no key
+		{Type: MsgStored, ID: 1, Boot: 1, Round: roundQuery},       // answer of another kind
+		{Type: MsgRecord, ID: 1, Boot: 2, Round: roundQuery},       // another incarnation
+		{Type: MsgRecord, ID: 1, Boot: 1, Round: roundStore},       // another round
+		{Type: MsgRecord, ID: 9, Boot: 1, Round: roundQuery},       // another request
+	} {
+		r.Receive(Now{}, 1, m)
+	}
+	r.Receive(Now{}, 0, Message{Type: MsgRecord, ID: 1, Boot: 1, Round: roundQuery})       // itself
+	r.Receive(Now{}, 3, Message{Type: MsgRecord, ID: 1, Boot: 1, Round: roundQuery})       // no node
+	r.Receive(Now{}, 1<<31|1, Message{Type: MsgRecord, ID: 1, Boot: 1, Round: roundQuery}) // no node
+	r.Persisted(Now{}, 1000)                                                               // nothing was written
+	c.carry(c.nodes[0])
+	require.Len(t, c.network, before)
+	c.settle()
+	require.Contains(t, c.told(), `n0 put k "v": ok 1.0.1.1, by 2`)
+}
+
+func TestFinishedRequestsAreForgotten(t *testing.T) {
+	c, err := newCluster(abd(3))
+	require.NoError(t, err)
+	c.quiet = true
+	ops := []Op{Get, Put, Delete}
+	for i := range 100_000 {
+		m := c.nodes[i%3]
+		c.request(m, ops[i%len(ops)], "k", "v")
+		if i%3 == 2 {
+			if i%5 == 0 && len(c.network) > 0 {
+				c.network = c.network[1:]
+			}
+			c.settle()
+		}
+	}
+	c.advance(2 * time.Second)
+	c.settle()
+	require.Empty(t, c.asked)
+	for _, m := range c.nodes {
+		r := m.core
+		require.Empty(t, r.requests)
+		require.Nil(t, r.byDeadline.head)
+		require.Nil(t, r.byRetry.head)
+		require.Empty(t, r.gate.byKey)
+		require.Empty(t, r.gate.entries)
+		require.Zero(t, r.Deadline())
+		require.Less(t, len(r.gate.waiters), 1000)
+		idle := 0
+		for x := r.free; x != nil; x = x.link[0].next {
+			idle++
+		}
+		require.Less(t, idle, 10_000, "request states are used again")
+	}
+}
