@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// ErrCorrupt marks an error about bytes that are not what was written.
+var ErrCorrupt = errors.New("stored bytes are damaged")
+
+// The layout of the database.
+//
+//	"k" key     a record
+//	"m" name    something about the store itself
+//
+// Every value is sealed:
+//
+//	byte 0      format
+//	bytes 1-4   CRC-32C of the database key, the format and the body, little endian
+//	bytes 5-    body; of a record: CBOR, see diskRecord
+//
+// Pebble checksums its blocks and its log. The seal is end to end: it also
+// catches what is damaged in memory, or filed under the wrong key.
+const (
+	sealFormat = 1
+	sealSize   = 5
+)
+
+var (
+	bootKey  = []byte("mboot")
+	ownerKey = []byte("mowner")
+)
+
+func recordKey(buf []byte, key string) []byte {
+	return append(append(buf, 'k'), key...)
+}
+
+// diskRecord is a record on disk. Its shape is this package's own, so that a
+// change of the message format cannot change what old disks mean.
+type diskRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Counter int64
+	Node    uint32
+	Boot    uint64
+	Seq     uint64
+	Deleted bool
+	Value   []byte
+}
+
+func encodeRecord(key []byte, r *replica.Record) ([]byte, error) {
+	body, err := cbor.Marshal(&diskRecord{
+		Counter: r.Stamp.Counter,
+		Node:    uint32(r.Stamp.Node),
+		Boot:    r.Stamp.Boot,
+		Seq:     r.Stamp.Seq,
+		Deleted: r.Deleted,
+		Value:   r.Value,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return seal(key, body), nil
+}
+
+func decodeRecord(key, sealed []byte) (replica.Record, error) {
+	body, err := open(key, sealed)
+	if err != nil {
+		return replica.Record{}, err
+	}
+	var d diskRecord
+	if err := cbor.Unmarshal(body, &d); err != nil {
+		return replica.Record{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return replica.Record{
+		Stamp: replica.Stamp{
+			Counter: d.Counter,
+			Node:    replica.NodeID(d.Node),
+			Boot:    d.Boot,
+			Seq:     d.Seq,
+		},
+		Deleted: d.Deleted,
+		Value:   d.Value,
+	}, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func seal(key, body []byte) []byte {
+	s := make([]byte, sealSize, sealSize+len(body))
+	s[0] = sealFormat
+	binary.LittleEndian.PutUint32(s[1:], checksum(key, sealFormat, body))
+	return append(s, body...)
+}
+
+// open gives the body, which lies within sealed.
+func open(key, sealed []byte) ([]byte, error) {
+	if len(sealed) < sealSize {
+		return nil, fmt.Errorf("%w: %d bytes are too short for a value", ErrCorrupt, len(sealed))
+	}
+	body := sealed[sealSize:]
+	want := binary.LittleEndian.Uint32(sealed[1:])
+	if got := checksum(key, sealed[0], body); got != want {
+		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrCorrupt, got, want)
+	}
+	if sealed[0] != sealFormat {
+		return nil, fmt.Errorf("value has format %d, and this program knows %d: it was written by a newer one", sealed[0], sealFormat)
+	}
+	return body, nil
+}
+
+func checksum(key []byte, format byte, body []byte) uint32 {
+	c := crc32.Update(0, castagnoli, key)
+	c = crc32.Update(c, castagnoli, []byte{format})
+	return crc32.Update(c, castagnoli, body)
+}
