@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Environment variables that configure the roles.
+const (
+	EnvTable = "ASSAY_TABLE" // fabric: name of its table
+	EnvRun   = "ASSAY_RUN"   // reaper: value of LabelRun to remove
+)
+
+// Labels on everything that a run makes.
+const (
+	LabelRun  = "assay.run"
+	LabelRole = "assay.role"
+	LabelNode = "assay.node"
+)
+
+// Request is one line from the harness to an agent.
+type Request struct {
+	ID   uint64          `json:"id"`
+	Op   string          `json:"op"`
+	Args json.RawMessage `json:"args,omitempty"`
+}
+
+// Response is one line from an agent. The first one, of ID 0, is the agent's
+// greeting: it says that the agent is ready, or why it cannot be.
+type Response struct {
+	ID     uint64          `json:"id"`
+	Error  string          `json:"error,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// The operations, with their arguments and results.
+const (
+	OpTime  = "time"  // holder: nil → TimeResult
+	OpSend  = "send"  // holder: SendArgs → nil
+	OpAwait = "await" // holder: AwaitArgs → AwaitResult
+	OpCut   = "cut"   // fabric: CutArgs → nil
+	OpSet   = "set"   // clock: SetArgs → SetResult
+	OpBeat  = "beat"  // reaper: nil → nil
+)
+
+// HolderHello greets from a holder.
+type HolderHello struct {
+	ProbePort int `json:"probe_port"` // UDP
+}
+
+// FabricHello greets from the fabric agent.
+type FabricHello struct {
+	// Owner says that the kernel removes the table when the agent dies in
+	// any way.
+	Owner bool `json:"owner"`
+}
+
+// TimeResult is the kernel's wall clock, which no clock fault changes.
+type TimeResult struct {
+	UnixNano int64 `json:"unix_nano"`
+}
+
+// SendArgs asks a holder to send the same probe packet several times.
+type SendArgs struct {
+	To    string `json:"to"` // host:port
+	Nonce string `json:"nonce"`
+	Tries int    `json:"tries"`
+	GapMS int    `json:"gap_ms"`
+}
+
+// AwaitArgs asks a holder whether a probe packet arrives, or has arrived.
+type AwaitArgs struct {
+	Nonce string `json:"nonce"`
+	MS    int    `json:"ms"`
+}
+
+// AwaitResult is the answer.
+type AwaitResult struct {
+	Arrived bool `json:"arrived"`
+}
+
+// CutArgs replaces the set of cut links, all at once.
+type CutArgs struct {
+	Links []CutLink `json:"links"`
+}
+
+// CutLink drops IPv4 packets in one direction. The kernel ends it after MS
+// milliseconds.
+type CutLink struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	MS   int64  `json:"ms"`
+}
+
+// SetArgs sets the wall clock of every process in the agent's namespace, until
+// MS milliseconds have passed. MS zero gives the true time back.
+type SetArgs struct {
+	OffsetNS int64   `json:"offset_ns"`
+	Drift    float64 `json:"drift"` // +0.01 gains 1 %
+	MS       int64   `json:"ms"`
+}
+
+// SetResult says which processes were changed.
+type SetResult struct {
+	PIDs []int `json:"pids"`
+}
+
+// Lease bounds of the reaper: the harness sends a beat every [BeatInterval],
+// and after [RunLease] without one it is taken for dead.
+const (
+	BeatInterval = time.Second
+	RunLease     = 10 * time.Second
+)
