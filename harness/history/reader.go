@@ -1,0 +1,122 @@
+package history
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// Decode reads a history in the file format. What a file holds up to a cut or a
+// damage is read, and History.Cut says where and why it ends; an error means
+// that there was nothing to read.
+//
+// The input may be hostile: Decode allocates no more than a small multiple of
+// what it was given.
+func Decode(r io.Reader) (*History, error) {
+	var head [headerSize]byte
+	if n, err := io.ReadFull(r, head[:]); err != nil {
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return nil, fmt.Errorf("read history: %d bytes are no history: the header alone is %d", n, headerSize)
+		}
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	if string(head[:len(magic)]) != magic {
+		return nil, errors.New("read history: this is no assay history file (wrong first bytes)")
+	}
+	if v := binary.LittleEndian.Uint32(head[len(magic):]); v != version {
+		return nil, fmt.Errorf("read history: format version %d; this assay reads version %d only", v, version)
+	}
+	chunks, cut, err := readChunks(r)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return assemble(chunks, cut), nil
+}
+
+// ReadFile reads a history from a file, as [Decode] does.
+func ReadFile(path string) (*History, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	defer f.Close()
+	h, err := Decode(bufio.NewReaderSize(f, 2*defaultChunkSize))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return h, nil
+}
+
+// readChunks reads chunks until the first one that is not whole and sound. The
+// error is one of reading, not of what was read.
+func readChunks(r io.Reader) (chunks []chunk, cut *CutError, err error) {
+	offset := int64(headerSize)
+	stop := func(reason string) ([]chunk, *CutError, error) {
+		return chunks, &CutError{Offset: offset, Reason: reason}, nil
+	}
+	var payload bytes.Buffer
+	for {
+		var head [chunkHeaderSize]byte
+		if _, err := io.ReadFull(r, head[:]); err == io.EOF {
+			return chunks, nil, nil
+		} else if err == io.ErrUnexpectedEOF {
+			return stop("the file ends inside a chunk's header")
+		} else if err != nil {
+			return nil, nil, err
+		}
+		size := binary.LittleEndian.Uint32(head[0:])
+		ops := binary.LittleEndian.Uint32(head[4:])
+		if size == 0 || size > maxPayload || ops > size/minInvoke {
+			return stop("a chunk's header is damaged")
+		}
+		// The length is a claim: the buffer grows with what really comes.
+		payload.Reset()
+		if _, err := io.CopyN(&payload, r, int64(size)); err == io.EOF {
+			return stop("the file ends inside a chunk")
+		} else if err != nil {
+			return nil, nil, err
+		}
+		if chunkSum(head[:8], payload.Bytes()) != binary.LittleEndian.Uint32(head[8:]) {
+			return stop("a chunk's checksum is wrong")
+		}
+		chunks = append(chunks, chunk{payload: slices.Clone(payload.Bytes()), ops: ops, offset: offset})
+		offset += chunkHeaderSize + int64(size)
+	}
+}
+
+// assemble decodes chunks into a history. It releases them as it goes: the
+// operations are allocated once, at their final size, so that no moment needs
+// more memory than the history and the encoded chunks.
+func assemble(chunks []chunk, cut *CutError) *History {
+	n := 0
+	for i := range chunks {
+		n += int(chunks[i].ops)
+	}
+	d := decoder{h: &History{Errors: []string{""}}, sorted: true}
+	if n > 0 {
+		d.h.Ops = make([]Op, 0, n)
+	}
+	end := int64(headerSize)
+	for i := range chunks {
+		c := &chunks[i]
+		if err := d.chunk(c); err != nil {
+			cut = &CutError{Offset: c.offset, Reason: err.Error()}
+			break
+		}
+		end = c.offset + chunkHeaderSize + int64(len(c.payload))
+		c.payload = nil
+	}
+	if cut == nil && !d.ended {
+		cut = &CutError{Offset: end, Reason: "the recording was never closed"}
+	}
+	if cut != nil {
+		d.h.Cut = cut
+	}
+	d.finish()
+	return d.h
+}
