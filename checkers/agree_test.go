@@ -1,0 +1,108 @@
+package checkers
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+func verdictOf(linearizable bool) Verdict {
+	if linearizable {
+		return Held
+	}
+	return Broken
+}
+
+// byPorcupine decides without any help: not tightened, no zones.
+func byPorcupine(t testing.TB, h *history.History, opts Options) Verdict {
+	m := registerModel(ModelCASRegister, true)
+	steps, err := prepare(h, whole(h), m, opts)
+	require.NoError(t, err)
+	return decide(m, steps, opts, time.Time{}, 0).verdict
+}
+
+func byTightened(t testing.TB, h *history.History, opts Options) Verdict {
+	m := registerModel(ModelCASRegister, true)
+	steps, err := prepare(h, whole(h), m, opts)
+	require.NoError(t, err)
+	return decide(m, tighten(steps, opts), opts, time.Time{}, 0).verdict
+}
+
+// agree compares all opinions on one history.
+func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones bool) {
+	h := &history.History{Ops: ops}
+	want := verdictOf(oracle(ops, opts))
+	require.Equal(t, want, byPorcupine(t, h, opts), "porcupine on %s", notation(ops))
+	require.Equal(t, want, byTightened(t, h, opts), "porcupine, tightened, on %s", notation(ops))
+	r := decideRegister(h, whole(h), registerModel(ModelCASRegister, true), opts)
+	if r.verdict != Unknown {
+		require.Equal(t, want, r.verdict, "zones (%s) on %s", r.why, notation(ops))
+	}
+	if r.verdict == Broken {
+		// What is given as proof must be one on its own.
+		var proof []history.Op
+		for _, i := range r.proof {
+			proof = append(proof, ops[i])
+		}
+		if r.rule != ReadFromNowhere {
+			require.False(t, oracle(proof, opts), "the proof %s (%s) of %s", notation(proof), r.why, notation(ops))
+		}
+	}
+	if fresh := FreshReadsWith(opts)(Input{History: h}, Budget{}); fresh.Verdict == Broken {
+		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", fresh.Claim, fresh.Reason, notation(ops))
+	}
+	durable := DurabilityOptions{Options: opts, Overlap: true}
+	if lost := NoLostWritesWith(durable)(Input{History: h}, Budget{}); lost.Verdict == Broken {
+		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", lost.Claim, lost.Reason, notation(ops))
+	}
+	return want, r.verdict != Unknown
+}
+
+func TestDecisionsAgreeOnReadsAndWrites(t *testing.T) {
+	r := small{Rand: rand.New(rand.NewPCG(1, 1)), maxOps: 10}
+	seen := map[Verdict]int{}
+	for range 60_000 {
+		v, byZones := agree(t, r.history(), Options{})
+		require.True(t, byZones)
+		seen[v]++
+	}
+	require.Greater(t, seen[Held], 10_000)
+	require.Greater(t, seen[Broken], 10_000)
+}
+
+func TestDecisionsAgreeOnRepeatedValues(t *testing.T) {
+	r := small{Rand: rand.New(rand.NewPCG(2, 1)), maxOps: 9, repeat: true}
+	searched := 0
+	for range 10_000 {
+		if _, byZones := agree(t, r.history(), Options{}); !byZones {
+			searched++
+		}
+	}
+	require.Greater(t, searched, 1_000)
+}
+
+func TestDecisionsAgreeOnCompareAndSet(t *testing.T) {
+	for _, opts := range []Options{{}, {FailedCAS: ObserveFailedCAS}} {
+		r := small{Rand: rand.New(rand.NewPCG(3, 1)), maxOps: 9, cas: true, blind: opts.FailedCAS == ObserveFailedCAS}
+		seen := map[Verdict]int{}
+		for range 15_000 {
+			v, _ := agree(t, r.history(), opts)
+			seen[v]++
+		}
+		require.Greater(t, seen[Held], 1_000)
+		require.Greater(t, seen[Broken], 1_000)
+	}
+}
+
+func FuzzZoneAgainstPorcupine(f *testing.F) {
+	f.Add(uint64(1), uint64(1), false, false)
+	f.Add(uint64(2), uint64(2), true, true)
+	f.Fuzz(func(t *testing.T, seed, stream uint64, cas, repeat bool) {
+		r := small{Rand: rand.New(rand.NewPCG(seed, stream)), maxOps: 12, cas: cas, repeat: repeat}
+		agree(t, r.history(), Options{})
+	})
+}

@@ -1,0 +1,356 @@
+package checkers
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+// The zone decision: is the history of one read/write register linearizable,
+// if every value is written once at most? It needs no search: O(n log n) time,
+// about 50 bytes a write.
+//
+// Source: Gibbons and Korach, "Testing shared memories", SIAM Journal on
+// Computing 26(4), 1997. A write and the reads of its value are a cluster. Let
+// f be the least end and s the greatest call in it. If f < s the value must be
+// in force from f to s, without a break: a forward zone. Otherwise it is
+// enough that it is in force at some instant of [s, f]: a backward zone. The
+// history is linearizable iff no read ends before its write is called, no two
+// forward zones overlap, and no backward zone lies inside a forward one.
+//
+// Beyond the paper:
+//   - An operation of unknown outcome may take effect at any time later: its
+//     end is Never. If nobody read its value it can be placed after everything
+//     else, where it forbids nothing, so it is left out.
+//   - The initial value is a cluster whose write ended before everything, so
+//     its zone is forward.
+//   - Intervals are closed and times may be equal, so every comparison is
+//     strict.
+
+// Rule names the condition that a history violates.
+type Rule string
+
+// The rules of the zone decision.
+const (
+	ReadFromNowhere Rule = "read of a value that nobody wrote"
+	ReadBeforeWrite Rule = "read ended before its write was called"
+	ForwardOverlap  Rule = "two values had to be in force at one time"
+	BackwardInside  Rule = "a value was written while another had to be in force"
+)
+
+// ruling is what a decision procedure found on one key.
+type ruling struct {
+	// verdict is Unknown where the procedure does not apply, see why.
+	verdict    Verdict
+	rule       Rule
+	why        string
+	violations int
+	// proof are operations that prove the violation on their own: a history of them alone is
+	// already not linearizable. Places in History.Ops, ascending.
+	proof []int
+}
+
+func notApplicable(format string, args ...any) ruling {
+	return ruling{verdict: Unknown, why: fmt.Sprintf(format, args...)}
+}
+
+// cluster is a write and the reads of its value.
+type cluster struct {
+	value history.Value
+	f, s  int64 // least end, greatest call
+	// write, first and last are places in the view: of the write, and of
+	// the operations that f and s are of.
+	write, first, last int32
+	unread             bool // an info write whose value nobody read
+}
+
+// noOp marks the write of the initial value, which is in no history.
+const noOp int32 = -1
+
+func (c *cluster) forward() bool { return c.f < c.s }
+
+// clusters finds a cluster by its value: open addressing, so that a million
+// values cost one array.
+type clusters struct {
+	all   []cluster
+	slots []int32 // place in all + 1, 0: free
+}
+
+func newClusters(writes int) clusters {
+	size := 16
+	for size < 2*writes {
+		size *= 2
+	}
+	return clusters{all: make([]cluster, 0, writes+1), slots: make([]int32, size)}
+}
+
+// slot gives where a value stands in the table or would have to.
+func (c *clusters) slot(v history.Value) *int32 {
+	mask := uint64(len(c.slots) - 1)
+	x := uint64(v) * 0x9e3779b97f4a7c15
+	for k := (x ^ x>>32) & mask; ; k = (k + 1) & mask {
+		if s := c.slots[k]; s == 0 || c.all[s-1].value == v {
+			return &c.slots[k]
+		}
+	}
+}
+
+// find gives the cluster of a value, nil for a value that nobody wrote.
+func (c *clusters) find(v history.Value) *cluster {
+	if s := *c.slot(v); s != 0 {
+		return &c.all[s-1]
+	}
+	return nil
+}
+
+// observes gives the value that an operation saw, if it saw one.
+func (o Options) observes(op *history.Op) (history.Value, bool) {
+	switch {
+	case op.F == history.Read && op.Outcome == history.OK:
+		return op.Out, op.Out != history.Nil || o.NilRead != NilAny
+	case op.F == history.CAS && op.Outcome == history.Fail:
+		return op.Out, op.Out != history.Nil
+	}
+	return history.Nil, false
+}
+
+// decideZones judges one register. Its answer is Unknown where the decision
+// does not apply: another function than read and write took effect, or a
+// value was written twice.
+func decideZones(h *history.History, v view, opts Options) ruling {
+	initial := opts.initial()
+	writes := 0
+	for i, n := 0, v.len(); i < n; i++ {
+		o := v.at(i)
+		switch o.F {
+		case history.Read:
+		case history.Write:
+			if o.Outcome != history.Fail {
+				writes++
+			}
+		case history.CAS:
+			if o.Outcome != history.Fail {
+				return notApplicable("a compare-and-set may have taken effect")
+			}
+			if o.Out == history.Nil && opts.FailedCAS == ObserveFailedCAS {
+				return notApplicable("a failed compare-and-set says only what the value was not")
+			}
+		default:
+			if o.Outcome != history.Fail {
+				return notApplicable("%s is not a read or a write", o.F)
+			}
+		}
+	}
+	cl := newClusters(writes)
+	for i, n := 0, v.len(); i < n; i++ {
+		o := v.at(i)
+		if o.F != history.Write || o.Outcome == history.Fail {
+			continue
+		}
+		if o.Arg == initial {
+			return notApplicable("the initial value %s was written", initial)
+		}
+		slot := cl.slot(o.Arg)
+		if *slot != 0 {
+			return notApplicable("%s was written twice", o.Arg)
+		}
+		at := int32(i)
+		cl.all = append(cl.all, cluster{
+			value: o.Arg, f: o.End(), s: o.Call,
+			write: at, first: at, last: at, unread: o.Outcome == history.Info,
+		})
+		*slot = int32(len(cl.all))
+	}
+	z := zones{h: h, v: v}
+	initially := cluster{value: initial, f: beginning, s: beginning, write: noOp, first: noOp, last: noOp}
+	for i, n := 0, v.len(); i < n; i++ {
+		o := v.at(i)
+		value, saw := opts.observes(o)
+		if !saw {
+			continue
+		}
+		c := &initially
+		if value != initial {
+			if c = cl.find(value); c == nil {
+				z.fromNowhere(i, value)
+				continue
+			}
+			if w := v.at(int(c.write)); o.Return < w.Call {
+				z.beforeWrite(i, c)
+			}
+			c.unread = false
+		}
+		if o.Return < c.f {
+			c.f, c.first = o.Return, int32(i)
+		}
+		if o.Call > c.s {
+			c.s, c.last = o.Call, int32(i)
+		}
+	}
+	if initially.last != noOp {
+		cl.all = append(cl.all, initially)
+	}
+	z.decide(cl.all)
+	if z.found.violations > 0 {
+		z.found.verdict = Broken
+	} else {
+		z.found.verdict = Held
+	}
+	return z.found
+}
+
+// zones collects violations: the first one in full, the others by number.
+type zones struct {
+	h     *history.History
+	v     view
+	found ruling
+}
+
+func (z *zones) decide(all []cluster) {
+	forward := make([]int32, 0, 64)
+	for i := range all {
+		if all[i].forward() {
+			forward = append(forward, int32(i))
+		}
+	}
+	byStart := func(a, b int32) int { return compare(all[a].f, all[b].f) }
+	if !slices.IsSortedFunc(forward, byStart) { // the history's order is nearly theirs
+		slices.SortFunc(forward, func(a, b int32) int {
+			if c := byStart(a, b); c != 0 {
+				return c
+			}
+			return int(a - b)
+		})
+	}
+	// widest is the zone reaching furthest of those before: an overlap that
+	// was found must not hide another one.
+	for i, widest := 1, 0; i < len(forward); i++ {
+		a, b := &all[forward[widest]], &all[forward[i]]
+		if b.f < a.s {
+			z.overlap(a, b)
+		}
+		if b.s > a.s {
+			widest = i
+		}
+	}
+	if len(forward) == 0 {
+		return
+	}
+	at := 0
+	for i := range all {
+		c := &all[i]
+		if c.forward() || c.unread {
+			continue
+		}
+		// The last forward zone that starts before c's does. Clusters
+		// come roughly in the order of time, so it is near the last one.
+		at = lastBefore(forward, all, at, c.s)
+		if at < 0 {
+			at = 0
+			continue
+		}
+		if f := &all[forward[at]]; c.f < f.s {
+			z.inside(c, f)
+		}
+	}
+}
+
+// lastBefore gives the last of the zones that starts before t, -1 for none,
+// galloping from a place near it.
+func lastBefore(forward []int32, all []cluster, near int, t int64) int {
+	starts := func(i int) bool { return all[forward[i]].f < t }
+	lo, hi := 0, len(forward) // zones before lo start before t, those from hi on do not
+	if starts(near) {
+		lo = near + 1
+		for step := 1; lo < hi; step *= 2 {
+			probe := lo + step - 1
+			if probe >= len(forward) {
+				break
+			}
+			if !starts(probe) {
+				hi = probe
+				break
+			}
+			lo = probe + 1
+		}
+	} else {
+		hi = near
+		for step := 1; lo < hi; step *= 2 {
+			probe := hi - step
+			if probe < 0 {
+				break
+			}
+			if starts(probe) {
+				lo = probe + 1
+				break
+			}
+			hi = probe
+		}
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if starts(mid) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// first records a violation; only the first one is told in words.
+func (z *zones) first(rule Rule, places []int32, why func() string) {
+	z.found.violations++
+	if z.found.violations > 1 {
+		return
+	}
+	z.found.rule = rule
+	z.found.why = why()
+	for _, p := range places {
+		if p != noOp {
+			z.found.proof = append(z.found.proof, z.v.index(int(p)))
+		}
+	}
+	slices.Sort(z.found.proof)
+	z.found.proof = slices.Compact(z.found.proof)
+}
+
+func (z *zones) tell(place int32) string { return describe(z.h, z.v.index(int(place))) }
+
+func (z *zones) fromNowhere(read int, value history.Value) {
+	z.first(ReadFromNowhere, []int32{int32(read)}, func() string {
+		for i, n := 0, z.v.len(); i < n; i++ {
+			if o := z.v.at(i); o.F == history.Write && o.Arg == value {
+				return fmt.Sprintf("%s saw a value whose only write was reported as failed: %s", z.tell(int32(read)), z.tell(int32(i)))
+			}
+		}
+		return fmt.Sprintf("%s saw a value that nobody wrote", z.tell(int32(read)))
+	})
+}
+
+func (z *zones) beforeWrite(read int, c *cluster) {
+	z.first(ReadBeforeWrite, []int32{int32(read), c.write}, func() string {
+		return fmt.Sprintf("%s saw a value before it was written by %s", z.tell(int32(read)), z.tell(c.write))
+	})
+}
+
+// inForce says why a value had to be in force without a break.
+func (z *zones) inForce(c *cluster) string {
+	if c.write == noOp {
+		return fmt.Sprintf("the initial value %s was still seen by %s", c.value, z.tell(c.last))
+	}
+	return fmt.Sprintf("%s was in force when %s ended, and still when %s began", c.value, z.tell(c.first), z.tell(c.last))
+}
+
+func (z *zones) overlap(a, b *cluster) {
+	z.first(ForwardOverlap, []int32{a.write, a.first, a.last, b.write, b.first, b.last}, func() string {
+		return fmt.Sprintf("two values had to be in force at one time: %s; but %s", z.inForce(a), z.inForce(b))
+	})
+}
+
+func (z *zones) inside(b, f *cluster) {
+	z.first(BackwardInside, []int32{b.write, b.first, b.last, f.write, f.first, f.last}, func() string {
+		return fmt.Sprintf("%s; but in between %s was in force: %s", z.inForce(f), b.value, z.tell(b.write))
+	})
+}
