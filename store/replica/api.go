@@ -53,14 +53,19 @@ type Stamp struct {
 
 // Record is one version of a key. A tombstone is a version.
 type Record struct {
-	_       struct{} `cbor:",toarray"`
-	Stamp   Stamp
-	Deleted bool
-	Value   []byte // immutable
+	Stamp   Stamp  `cbor:"1,keyasint"`
+	Deleted bool   `cbor:"2,keyasint,omitempty"`
+	Value   []byte `cbor:"3,keyasint,omitempty"` // immutable
 }
 
 // IsZero says whether r is the record of a key that was never written.
 func (r Record) IsZero() bool { return r.Stamp == Stamp{} }
+
+// newer says whether r replaces another record of its key. Anything replaces
+// nothing, even what a clock before 1970 has stamped.
+func (r Record) newer(other Record) bool {
+	return !r.IsZero() && (other.IsZero() || other.Stamp.Less(r.Stamp))
+}
 
 // Storage is the replica's local state. Get sees every Write handed out so
 // far, durable or not.

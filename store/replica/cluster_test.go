@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -153,7 +152,7 @@ func (c *cluster) fail(m *machine, n int) {
 		c.tellf("n%d disk fails: %s %s", m.id, w.Key, c.recordText(w.Record))
 	}
 	m.buffer = m.buffer[:0]
-	m.core.Failed(c.now(m), seq, errors.New("input/output error"))
+	m.core.Failed(c.now(m), seq, errTest)
 	c.carry(m)
 }
 

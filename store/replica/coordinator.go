@@ -96,7 +96,7 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 	case m.Type == MsgRecord && x.round == roundQuery:
 		x.answered.add(from)
 		r.see(m.Record.Stamp)
-		if x.best.Stamp.Less(m.Record.Stamp) {
+		if m.Record.newer(x.best) {
 			x.best, x.holders = m.Record, 0
 		}
 		if x.best.Stamp == m.Record.Stamp {

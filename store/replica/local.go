@@ -39,7 +39,7 @@ func (r *Replica) onStore(from NodeID, m *Message) {
 		r.refuse(from, &answer)
 		return
 	}
-	if rec.Stamp.Less(m.Record.Stamp) {
+	if m.Record.newer(rec) {
 		r.see(m.Record.Stamp)
 		seq = r.write(m.Key, m.Record)
 	} else if r.inDoubt(m.Key) {

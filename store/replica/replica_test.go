@@ -1,11 +1,14 @@
 package replica
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+var errTest = errors.New("input/output error")
 
 func abd(n int) Config {
 	return Config{

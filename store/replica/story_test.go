@@ -1,0 +1,184 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+)
+
+// TestStories runs the scenarios in testdata. After a change that is meant,
+// write the new stories with
+//
+//	go test ./store/replica -run TestStories -rewrite
+//
+// and read the difference.
+//
+// The commands:
+//
+//	cluster n= r= w= stamps=logical|wall write-back=on|off [retry=100ms]
+//	put n0 k v, get n0 k, delete n0 k
+//	deliver [from=n0] [to=n1]    what is in the network now, once, in order
+//	drop, duplicate              the same packets
+//	sync n0                      makes the buffered writes durable
+//	disk-fails n0 [reached=1]    they fail; so many reached the disk nevertheless
+//	settle                       deliver and sync until nothing moves
+//	crash n0, restart n0
+//	clock n0 +5s                 sets the wall clock off
+//	wait 100ms                   lets time pass
+//	network                      shows what is on its way
+//	replicas k                   shows what every node holds
+//
+// A line of a story is a message as it arrives, a record as it becomes durable,
+// or a client's answer.
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var c *cluster
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "cluster" {
+				c = storyCluster(t, d)
+			} else {
+				require.NotNil(t, c, "%s: begin with cluster", d.Pos)
+				play(t, c, d)
+			}
+			return c.told()
+		})
+	})
+}
+
+func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
+	cfg := Config{Timeout: time.Second, Retry: 100 * time.Millisecond}
+	var stamps, writeBack string
+	d.ScanArgs(t, "n", &cfg.Nodes)
+	d.ScanArgs(t, "r", &cfg.R)
+	d.ScanArgs(t, "w", &cfg.W)
+	d.ScanArgs(t, "stamps", &stamps)
+	d.ScanArgs(t, "write-back", &writeBack)
+	retry := cfg.Retry.String()
+	d.MaybeScanArgs(t, "retry", &retry)
+	cfg.N = cfg.Nodes
+	cfg.WriteBack = writeBack == "on"
+	if stamps == "logical" {
+		cfg.Stamps = Logical
+	}
+	var err error
+	cfg.Retry, err = time.ParseDuration(retry)
+	require.NoError(t, err)
+	c, err := newCluster(cfg)
+	require.NoError(t, err)
+	return c
+}
+
+// play runs one command of a story.
+func play(t *testing.T, c *cluster, d *datadriven.TestData) {
+	word := func(i int) string {
+		require.Greater(t, len(d.CmdArgs), i, "%s: %s needs more arguments", d.Pos, d.Cmd)
+		return d.CmdArgs[i].Key
+	}
+	node := func() *machine { return c.nodes[nodeNumber(t, word(0))] }
+	switch d.Cmd {
+	case "put":
+		c.request(node(), Put, word(1), word(2))
+	case "get":
+		c.request(node(), Get, word(1), "")
+	case "delete":
+		c.request(node(), Delete, word(1), "")
+	case "deliver", "drop", "duplicate":
+		move(t, c, d)
+	case "sync":
+		c.sync(node())
+	case "disk-fails":
+		reached := 0
+		d.MaybeScanArgs(t, "reached", &reached)
+		c.fail(node(), reached)
+	case "settle":
+		c.settle()
+	case "crash":
+		c.crash(node())
+	case "restart":
+		require.NoError(t, c.start(node()))
+	case "clock":
+		skew, err := time.ParseDuration(word(1))
+		require.NoError(t, err)
+		node().skew = skew
+	case "wait":
+		by, err := time.ParseDuration(word(0))
+		require.NoError(t, err)
+		c.advance(by)
+	case "network":
+		for _, p := range c.network {
+			c.tellf("%s", c.packetText(p))
+		}
+	case "replicas":
+		for _, m := range c.nodes {
+			c.tellf("%s", c.replicaText(m, word(0)))
+		}
+	default:
+		t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+	}
+}
+
+// move delivers, drops or duplicates the packets that match from= and to=.
+func move(t *testing.T, c *cluster, d *datadriven.TestData) {
+	matches := func(p packet) bool { return true }
+	for _, arg := range d.CmdArgs {
+		n, also := nodeNumber(t, arg.Vals[0]), matches
+		switch arg.Key {
+		case "from":
+			matches = func(p packet) bool { return p.from == n && also(p) }
+		case "to":
+			matches = func(p packet) bool { return p.to == n && also(p) }
+		default:
+			t.Fatalf("%s: unknown argument %s", d.Pos, arg.Key)
+		}
+	}
+	var chosen, rest []packet
+	for _, p := range c.network {
+		if matches(p) {
+			chosen = append(chosen, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	require.NotEmpty(t, chosen, "%s: no such packet in the network", d.Pos)
+	switch d.Cmd {
+	case "deliver":
+		// What the deliveries lead to queues up behind the rest.
+		c.network = slices.Concat(chosen, rest)
+		for range chosen {
+			c.deliver(0)
+		}
+	case "drop":
+		c.network = rest
+		for _, p := range chosen {
+			c.tellf("%s  (lost)", c.packetText(p))
+		}
+	case "duplicate":
+		c.network = slices.Concat(c.network, chosen)
+	}
+}
+
+func nodeNumber(t *testing.T, name string) NodeID {
+	var n NodeID
+	_, err := fmt.Sscanf(name, "n%d", &n)
+	require.NoError(t, err, "a node is called n0, n1, …, not %q", name)
+	return n
+}
+
+func (c *cluster) replicaText(m *machine, key string) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "n%d: ", m.id)
+	if m.core == nil {
+		fmt.Fprintf(&s, "down, on disk %s", c.recordText(m.disk[key]))
+		return s.String()
+	}
+	s.WriteString(c.recordText(m.view[key]))
+	if m.view[key].Stamp != m.disk[key].Stamp {
+		fmt.Fprintf(&s, ", on disk %s", c.recordText(m.disk[key]))
+	}
+	return s.String()
+}
