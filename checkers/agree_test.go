@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/harness/history"
@@ -105,4 +106,8 @@ func FuzzZoneAgainstPorcupine(f *testing.F) {
 		r := small{Rand: rand.New(rand.NewPCG(seed, stream)), maxOps: 12, cas: cas, repeat: repeat}
 		agree(t, r.history(), Options{})
 	})
+}
+
+func runGuarded(m porcupine.Model, steps []step) porcupine.CheckResult {
+	return porcupine.CheckOperationsTimeout(m, operations(steps), 0)
 }

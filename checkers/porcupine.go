@@ -143,7 +143,7 @@ func decide(m *model, steps []step, opts Options, deadline time.Time, limit uint
 	n := uint64(len(steps))
 	s := &search{limit: limit, used: n * heapPerStep, entry: n/8 + heapPerState}
 	if limit > 0 && s.used > limit {
-		return outcome{noMemory: true, why: fmt.Sprintf("%d operations do not fit the memory budget of %s", n, bytes(limit))}
+		return outcome{noMemory: true, why: fmt.Sprintf("%d operations do not fit the memory budget of %s", n, byteText(limit))}
 	}
 	timeout, ok := remaining(deadline)
 	if !ok {
@@ -156,7 +156,7 @@ func decide(m *model, steps []step, opts Options, deadline time.Time, limit uint
 		if !s.exhausted.Load() {
 			return outcome{verdict: Broken}
 		}
-		return outcome{noMemory: true, why: fmt.Sprintf("the search outgrew the memory budget of %s", bytes(limit))}
+		return outcome{noMemory: true, why: fmt.Sprintf("the search outgrew the memory budget of %s", byteText(limit))}
 	}
 	return outcome{why: "the time budget ran out"}
 }
@@ -207,7 +207,7 @@ func operations(steps []step) []porcupine.Operation {
 	return ops
 }
 
-func bytes(n uint64) string {
+func byteText(n uint64) string {
 	if n < 1<<20 {
 		return fmt.Sprintf("%d bytes", n)
 	}

@@ -351,6 +351,13 @@ func (z *zones) overlap(a, b *cluster) {
 
 func (z *zones) inside(b, f *cluster) {
 	z.first(BackwardInside, []int32{b.write, b.first, b.last, f.write, f.first, f.last}, func() string {
-		return fmt.Sprintf("%s; but in between %s was in force: %s", z.inForce(f), b.value, z.tell(b.write))
+		seen := ""
+		switch {
+		case b.first != b.write:
+			seen = ", seen by " + z.tell(b.first)
+		case b.last != b.write:
+			seen = ", seen by " + z.tell(b.last)
+		}
+		return fmt.Sprintf("%s; but in between %s was in force: %s%s", z.inForce(f), b.value, z.tell(b.write), seen)
 	})
 }

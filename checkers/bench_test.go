@@ -1,0 +1,184 @@
+package checkers
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+// load describes a big history of one register: clients that are busy four
+// fifths of the time, operations of 1 ms mean, half of those of unknown outcome
+// never taking effect. It is linearizable by construction.
+type load struct {
+	seed         uint64
+	ops, clients int
+	info         float64 // part of the operations whose outcome is unknown
+	cas          float64 // part that are compare-and-sets; failed ones tell what they saw
+}
+
+func (l load) history() *history.History {
+	r := rand.New(rand.NewPCG(l.seed, 7))
+	const mean = 1e6
+	type event struct {
+		at    int64
+		apply bool
+		op    int
+	}
+	ops := make([]history.Op, 0, l.ops)
+	free := make([]int64, l.clients)
+	process := make([]int32, l.clients)
+	for c := range free {
+		free[c], process[c] = int64(r.Float64()*mean), int32(c)
+	}
+	var events []event
+	next := history.Value(1)
+	for len(ops) < l.ops {
+		c := 0
+		for k := range free {
+			if free[k] < free[c] {
+				c = k
+			}
+		}
+		o := history.Op{Call: free[c], Process: process[c], Node: int16(c % 3), Arg: history.Nil, Arg2: history.Nil, Out: history.Nil}
+		switch x := r.Float64(); {
+		case x < 0.5-l.cas/2:
+			o.F = history.Read
+		case x < 1-l.cas:
+			o.F, o.Arg = history.Write, next
+			next++
+		default:
+			o.F, o.Arg2 = history.CAS, next
+			next++
+		}
+		if r.Float64() < l.info {
+			o.Return = o.Call + 20*mean
+			process[c] += int32(l.clients)
+			if r.IntN(2) == 0 {
+				events = append(events, event{at: o.Call + 1 + int64(r.ExpFloat64()*5*mean), op: len(ops)})
+			}
+		} else {
+			o.Outcome = history.OK
+			took := int64(mean * (0.05 + 0.95*r.ExpFloat64()))
+			o.Return = o.Call + took
+			events = append(events, event{at: o.Call + int64(r.Float64()*float64(took)), op: len(ops)})
+		}
+		free[c] = o.Return + 1 + int64(r.ExpFloat64()*0.25*mean)
+		ops = append(ops, o)
+	}
+	slices.SortFunc(events, func(a, b event) int { return compare(a.at, b.at) })
+	state, before := history.Nil, history.Nil
+	for _, e := range events {
+		switch o := &ops[e.op]; {
+		case o.F == history.Read && o.Outcome == history.OK:
+			o.Out = state
+		case o.F == history.Write:
+			before, state = state, o.Arg
+		case o.F == history.CAS:
+			if o.Arg = state; r.IntN(3) == 0 {
+				o.Arg = before
+			}
+			switch {
+			case o.Arg == state:
+				before, state = state, o.Arg2
+			case o.Outcome == history.OK:
+				o.Outcome, o.Out = history.Fail, state
+			}
+		}
+	}
+	return &history.History{Ops: ops, Keys: []string{"x"}}
+}
+
+// spoilLate makes one read, near the end, see a value that was provably
+// overwritten.
+func spoilLate(t testing.TB, h *history.History) {
+	for i := len(h.Ops) * 95 / 100; i < len(h.Ops); i++ {
+		o := &h.Ops[i]
+		if o.F != history.Read || o.Outcome != history.OK {
+			continue
+		}
+		over := lastWriteBefore(h, i, o.Call)
+		old := lastWriteBefore(h, over, h.Ops[over].Call)
+		o.Out = h.Ops[old].Arg
+		return
+	}
+	require.Fail(t, "no place for a stale read")
+}
+
+func lastWriteBefore(h *history.History, from int, t int64) int {
+	for i := from - 1; ; i-- {
+		if o := &h.Ops[i]; o.F == history.Write && o.Outcome == history.OK && o.Return < t {
+			return i
+		}
+	}
+}
+
+// BenchmarkLinearizable is the figure of the zone decision: a million
+// operations of 50 clients on one key, one in a hundred of unknown outcome, in
+// 0.5 s and 200 MB at most. peak-MB is the heap that the check added.
+func BenchmarkLinearizable(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		h := load{seed: 1, ops: n, clients: 50, info: 0.01}.history()
+		b.Run(fmt.Sprintf("zones/clients=50/ops=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r := CheckModel(h, ModelRegister, Options{}, Budget{})
+				require.Equal(b, Held, r.Verdict, r.Reason)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
+			b.ReportMetric(added(func() { CheckModel(h, ModelRegister, Options{}, Budget{}) })/1e6, "peak-MB")
+		})
+	}
+}
+
+// added measures the heap that f allocates with the collector off: an upper
+// bound of what it holds at any time.
+func added(f func()) float64 {
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return float64(after.TotalAlloc - before.TotalAlloc)
+}
+
+// BenchmarkZonesBesidePorcupine compares both on sizes that Porcupine can
+// finish; x-porcupine is how many times faster the zones are.
+func BenchmarkZonesBesidePorcupine(b *testing.B) {
+	m := registerModel(ModelRegister, false)
+	for _, l := range []load{
+		{seed: 1, ops: 1_000, clients: 5},
+		{seed: 1, ops: 10_000, clients: 5},
+		{seed: 1, ops: 10_000, clients: 10},
+		{seed: 1, ops: 1_000, clients: 10, info: 0.01},
+	} {
+		h := l.history()
+		b.Run(fmt.Sprintf("clients=%d/ops=%d/info=%g", l.clients, l.ops, l.info), func(b *testing.B) {
+			var zones, search time.Duration
+			for b.Loop() {
+				start := time.Now()
+				r := decideZones(h, whole(h), Options{})
+				zones += time.Since(start)
+				require.Equal(b, Held, r.verdict)
+				start = time.Now()
+				steps, err := prepare(h, whole(h), m, Options{})
+				require.NoError(b, err)
+				out := decide(m, steps, Options{}, start.Add(10*time.Second), 4<<30)
+				search += time.Since(start)
+				require.NotEqual(b, Broken, out.verdict)
+				if out.verdict == Unknown {
+					b.Logf("porcupine: %s", out.why)
+				}
+			}
+			b.ReportMetric(float64(zones.Nanoseconds())/float64(b.N), "zones-ns")
+			b.ReportMetric(float64(search.Nanoseconds())/float64(b.N), "porcupine-ns")
+			b.ReportMetric(float64(search)/float64(zones), "x-porcupine")
+		})
+	}
+}
