@@ -1,0 +1,122 @@
+// Package httpapi is the client interface of a node as both ends write it:
+// paths, headers, bodies and error codes. Only store/node and store/client
+// import it, and it contains neither a server nor a client.
+//
+//	PUT    /v1/kv/{key}     body: the value           204
+//	GET    /v1/kv/{key}                               200 value | 404 absent
+//	DELETE /v1/kv/{key}                               204
+//	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
+//	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
+//	GET    /healthz                                   200 | 503 [Health]
+//
+// A key is everything after the prefix, percent-encoded: any bytes are
+// allowed, and a slash may stand for itself. Answers about one key carry its
+// version in the [HeaderStamp] header; a key that was deleted has one too.
+// Errors are [Error] bodies.
+package httpapi
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Paths. A key follows KV and LocalKey.
+const (
+	PathKV       = "/v1/kv/"
+	PathLocalKey = "/v1/local/"
+	PathLocal    = "/v1/local"
+	PathHealth   = "/healthz"
+)
+
+// Headers of answers.
+const (
+	HeaderStamp   = "X-Assay-Stamp"   // counter.node.boot.seq; not set for a key that was never written
+	HeaderReached = "X-Assay-Reached" // how many replicas had answered in the deciding round
+)
+
+// Limits on what a client may send, in bytes. A longer key or value is refused
+// with CodeInvalid or CodeTooLarge.
+const (
+	MaxKey   = 4 << 10
+	MaxValue = 1 << 20
+)
+
+// Error is the body of an answer that is an error.
+type Error struct {
+	Text string `json:"error"`
+	Code Code   `json:"code"`
+	// Definite: the request certainly has not changed anything and never
+	// will. Otherwise it may have taken effect, or may take effect later.
+	Definite bool `json:"definite"`
+}
+
+// Code classes errors.
+type Code string
+
+// The codes, with the HTTP status they come with.
+const (
+	CodeAbsent      Code = "absent"      // 404: the key is not there; a read that succeeded
+	CodeNoRoute     Code = "no-route"    // 404: no such path
+	CodeMethod      Code = "method"      // 405
+	CodeInvalid     Code = "invalid"     // 400
+	CodeTooLarge    Code = "too-large"   // 413
+	CodeBusy        Code = "busy"        // 429: too many requests in flight at this node
+	CodeStorage     Code = "storage"     // 500: the node's disk failed, or holds damaged bytes
+	CodeUnavailable Code = "unavailable" // 503: too few replicas answered in time
+	CodeStopping    Code = "stopping"    // 503: the node is shutting down
+)
+
+// LocalQuestion is the body of a POST to PathLocal.
+type LocalQuestion struct {
+	Keys []string `json:"keys"` // percent-encoded, as in paths
+}
+
+// LocalAnswer is the answer; Records are parallel to the question's Keys.
+type LocalAnswer struct {
+	Records []LocalRecord `json:"records"`
+}
+
+// LocalRecord is what one node holds for a key.
+type LocalRecord struct {
+	Key     string `json:"key"`             // as in the question
+	Found   bool   `json:"found"`           // the node has a record; it may be a tombstone
+	Deleted bool   `json:"deleted"`         // the record is a tombstone
+	Value   []byte `json:"value,omitempty"` // base64
+	Stamp   string `json:"stamp,omitempty"`
+}
+
+// Health is the answer to PathHealth. Its status is 503 when Ready is false.
+type Health struct {
+	Node    uint32 `json:"node"`
+	Cluster string `json:"cluster"`
+	// Boot counts the node's starts; it grows at each.
+	Boot  uint64 `json:"boot"`
+	Ready bool   `json:"ready"`
+	// Error is why it is not ready.
+	Error string `json:"error,omitempty"`
+	// Wall is the node's wall clock (RFC 3339) and WallNS the same in Unix
+	// nanoseconds, both read while answering. MonoNS is its monotonic clock:
+	// nanoseconds since the process started to serve.
+	Wall   string `json:"wall"`
+	WallNS int64  `json:"wall_ns"`
+	MonoNS int64  `json:"mono_ns"`
+	// The settings in force.
+	Nodes     int    `json:"nodes"`
+	R         int    `json:"r"`
+	W         int    `json:"w"`
+	Stamps    string `json:"stamps"`
+	WriteBack bool   `json:"write_back"`
+	Fsync     bool   `json:"fsync"`
+}
+
+// EscapeKey encodes a key for a path. Unlike [url.PathEscape] it also encodes
+// a key of dots, which a path cleaner would take for a directory.
+func EscapeKey(key string) string {
+	if strings.Trim(key, ".") == "" {
+		return strings.Repeat("%2E", len(key))
+	}
+	return url.PathEscape(key)
+}
+
+// UnescapeKey is the reverse.
+func UnescapeKey(s string) (string, error) { return url.PathUnescape(s) }

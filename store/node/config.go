@@ -1,0 +1,202 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// Config is how one node of a cluster runs. Cluster, Peers and the settings
+// from N to WriteBack must be the same at all nodes; a node refuses the
+// messages of one that differs.
+type Config struct {
+	// ID is this node's place in Peers.
+	ID int
+	// Cluster names the cluster, so that nodes of two clusters which reach
+	// each other by mistake do not mix.
+	Cluster string
+	// Peers are the host:port at which the nodes reach each other, by ID,
+	// with this node's own. Empty: this node is the whole cluster.
+	Peers []string
+	// N, R and W are replicas of a key, answers a read waits for, durable
+	// copies a write waits for. Zero means all nodes for N and a majority of
+	// them for R and W.
+	N, R, W int
+	// Stamps is where versions come from.
+	Stamps replica.Stamps
+	// WriteBack: a read stores what it is about to answer at W replicas.
+	WriteBack bool
+	// Fsync: a write is acknowledged only when it is on disk. Without it a
+	// killed node forgets its last writes.
+	Fsync bool
+	// Timeout bounds one request, Retry is the time after which a message
+	// without answer is sent again.
+	Timeout, Retry time.Duration
+	// MaxInFlight bounds the requests that this node works on; more are
+	// refused at once.
+	MaxInFlight int
+	// Dir is where the node keeps its data.
+	Dir string
+	// ListenPeer and ListenClient are the host:port to listen on for other
+	// nodes and for clients.
+	ListenPeer, ListenClient string
+}
+
+// DefaultConfig gives a cluster of one node on loopback. With Peers set it
+// gives an ABD register on majorities, the strongest setting.
+func DefaultConfig() Config {
+	return Config{
+		Cluster:      "assay",
+		Stamps:       replica.Logical,
+		WriteBack:    true,
+		Fsync:        true,
+		Timeout:      time.Second,
+		Retry:        100 * time.Millisecond,
+		MaxInFlight:  1024,
+		Dir:          "data",
+		ListenPeer:   "127.0.0.1:7800",
+		ListenClient: "127.0.0.1:7801",
+	}
+}
+
+// RegisterFlags binds the fields to flags, with their present values as
+// defaults.
+func (c *Config) RegisterFlags(f *pflag.FlagSet) {
+	f.IntVar(&c.ID, "id", c.ID, "this node's place in --peers, from 0")
+	f.StringVar(&c.Cluster, "cluster", c.Cluster, "name of the cluster")
+	f.StringSliceVar(&c.Peers, "peers", c.Peers, "host:port of every node in order of id, this one included; none: a cluster of one")
+	f.IntVar(&c.N, "n", c.N, "replicas of a key; 0: all nodes")
+	f.IntVar(&c.R, "r", c.R, "answers a read waits for; 0: a majority")
+	f.IntVar(&c.W, "w", c.W, "durable copies a write waits for; 0: a majority")
+	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
+	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
+	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
+	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
+	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
+	f.IntVar(&c.MaxInFlight, "max-in-flight", c.MaxInFlight, "requests worked on at a time; more are refused")
+	f.StringVar(&c.Dir, "data", c.Dir, "directory of the node's data")
+	f.StringVar(&c.ListenPeer, "listen-peer", c.ListenPeer, "host:port to listen on for other nodes")
+	f.StringVar(&c.ListenClient, "listen-client", c.ListenClient, "host:port to listen on for clients")
+}
+
+// Args gives the flags that make this configuration, for whoever starts a node
+// as a process.
+func (c *Config) Args() []string {
+	var args []string
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	copied := *c
+	copied.RegisterFlags(f)
+	f.VisitAll(func(f *pflag.Flag) {
+		v := f.Value.String()
+		if f.Name == "peers" {
+			v = strings.Join(c.Peers, ",") // the flag's own String puts brackets around it
+		}
+		args = append(args, "--"+f.Name+"="+v)
+	})
+	return args
+}
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() Config {
+	if len(c.Peers) == 0 {
+		c.Peers = []string{c.ListenPeer}
+	}
+	if c.N == 0 {
+		c.N = len(c.Peers)
+	}
+	if c.R == 0 {
+		c.R = c.N/2 + 1
+	}
+	if c.W == 0 {
+		c.W = c.N/2 + 1
+	}
+	return c
+}
+
+// Validate says which field is wrong and what would be right. Zero fields that
+// have a default are right.
+func (c *Config) Validate() error {
+	d := c.withDefaults()
+	switch {
+	case d.Cluster == "":
+		return errors.New("node: Cluster (--cluster) is empty: give the same name at all nodes")
+	case d.ID < 0 || d.ID >= len(d.Peers):
+		return fmt.Errorf("node: ID (--id) is %d, and Peers (--peers) has %d addresses: give this node's place in it, from 0", d.ID, len(d.Peers))
+	case d.Dir == "":
+		return errors.New("node: Dir (--data) is empty: give a directory for the node's data")
+	case d.ListenPeer == "":
+		return errors.New("node: ListenPeer (--listen-peer) is empty: give the host:port to listen on for other nodes")
+	case d.ListenClient == "":
+		return errors.New("node: ListenClient (--listen-client) is empty: give the host:port to listen on for clients")
+	case d.MaxInFlight < 1:
+		return fmt.Errorf("node: MaxInFlight (--max-in-flight) is %d: allow at least one request", d.MaxInFlight)
+	}
+	seen := make(map[string]int)
+	for i, p := range d.Peers {
+		if p == "" {
+			return fmt.Errorf("node: address %d in Peers (--peers) is empty: give its host:port", i)
+		}
+		if j, ok := seen[p]; ok {
+			return fmt.Errorf("node: Peers (--peers) has %s for nodes %d and %d: every node has its own", p, j, i)
+		}
+		seen[p] = i
+	}
+	core := d.replica()
+	if err := core.Validate(); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}
+
+// replica is the protocol core's part of a configuration without zero fields.
+func (c *Config) replica() replica.Config {
+	return replica.Config{
+		ID:        replica.NodeID(c.ID),
+		Nodes:     len(c.Peers),
+		N:         c.N,
+		R:         c.R,
+		W:         c.W,
+		Stamps:    c.Stamps,
+		WriteBack: c.WriteBack,
+		Timeout:   c.Timeout,
+		Retry:     c.Retry,
+	}
+}
+
+// settings is what all nodes must agree on, in words that show a difference.
+func (c *Config) settings() string {
+	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack)
+}
+
+// stampsFlag is replica.Stamps as a flag.
+type stampsFlag replica.Stamps
+
+func (s *stampsFlag) String() string {
+	switch replica.Stamps(*s) {
+	case replica.WallClock:
+		return "wall"
+	case replica.Logical:
+		return "logical"
+	}
+	return strconv.Itoa(int(*s))
+}
+
+func (s *stampsFlag) Set(text string) error {
+	switch text {
+	case "wall":
+		*s = stampsFlag(replica.WallClock)
+	case "logical":
+		*s = stampsFlag(replica.Logical)
+	default:
+		return fmt.Errorf("%q is neither wall nor logical", text)
+	}
+	return nil
+}
+
+func (*stampsFlag) Type() string { return "wall|logical" }

@@ -1,0 +1,274 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/assay-chaos/assay/store/httpapi"
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// maxQuestion bounds the body of a local question, in bytes.
+const maxQuestion = 16 << 20
+
+// serveHTTP is the client interface, see package httpapi. It routes by hand:
+// http.ServeMux cleans paths, and a key may look like one that needs cleaning.
+func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	switch {
+	case strings.HasPrefix(path, httpapi.PathKV):
+		n.serveKV(w, r, path[len(httpapi.PathKV):])
+	case strings.HasPrefix(path, httpapi.PathLocalKey):
+		n.serveLocalKey(w, r, path[len(httpapi.PathLocalKey):])
+	case path == httpapi.PathLocal:
+		n.serveLocal(w, r)
+	case path == httpapi.PathHealth:
+		n.serveHealth(w, r)
+	default:
+		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key} or %s", httpapi.PathKV, httpapi.PathLocalKey, httpapi.PathHealth))
+	}
+}
+
+// serveKV takes one operation through the cluster.
+func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
+	q := replica.Request{}
+	switch r.Method {
+	case http.MethodGet:
+		q.Op = replica.Get
+	case http.MethodPut:
+		q.Op = replica.Put
+	case http.MethodDelete:
+		q.Op = replica.Delete
+	default:
+		w.Header().Set("Allow", "GET, PUT, DELETE")
+		refuse(w, httpapi.CodeMethod, r.Method+" is not for keys: use GET, PUT or DELETE")
+		return
+	}
+	defer n.inFlight.Add(-1)
+	if n.inFlight.Add(1) > int64(n.cfg.MaxInFlight) {
+		refuse(w, httpapi.CodeBusy, fmt.Sprintf("node %d works on %d requests already: try again later, or another node", n.cfg.ID, n.cfg.MaxInFlight))
+		return
+	}
+	var ok bool
+	if q.Key, ok = parseKey(w, escaped); !ok {
+		return
+	}
+	if q.Op == replica.Put {
+		if q.Value, ok = readBody(w, r, httpapi.MaxValue); !ok {
+			return
+		}
+	}
+
+	answer := make(chan replica.Reply, 1)
+	select {
+	case n.loop.calls <- call{q, answer}:
+	case <-n.loop.done:
+		refuse(w, httpapi.CodeStopping, errStopping.Error())
+		return
+	}
+	// If the client leaves we still wait, at most the core's timeout: the
+	// request goes on, and has to count as in flight.
+	var reply replica.Reply
+	select {
+	case reply = <-answer:
+	case <-n.loop.done:
+		// It may have got as far as the peers.
+		fail(w, httpapi.Error{Text: errStopping.Error(), Code: httpapi.CodeStopping, Definite: q.Op == replica.Get})
+		return
+	}
+
+	h := w.Header()
+	if reply.Stamp != (replica.Stamp{}) {
+		h.Set(httpapi.HeaderStamp, reply.Stamp.String())
+	}
+	h.Set(httpapi.HeaderReached, strconv.Itoa(reply.Reached))
+	switch {
+	case reply.Err != nil:
+		fail(w, httpapi.Error{Text: reply.Err.Text, Code: codeOf(reply.Err.Code), Definite: reply.Err.Definite})
+	case q.Op != replica.Get:
+		w.WriteHeader(http.StatusNoContent)
+	case !reply.Found:
+		refuse(w, httpapi.CodeAbsent, "the key is absent")
+	default:
+		writeValue(w, reply.Value)
+	}
+}
+
+// serveLocalKey shows what this node holds for one key.
+func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped string) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		refuse(w, httpapi.CodeMethod, r.Method+" is not for local keys: use GET")
+		return
+	}
+	key, ok := parseKey(w, escaped)
+	if !ok {
+		return
+	}
+	rec, found, err := n.engine.Get(key)
+	if err != nil {
+		refuse(w, httpapi.CodeStorage, err.Error())
+		return
+	}
+	if found {
+		w.Header().Set(httpapi.HeaderStamp, rec.Stamp.String())
+	}
+	if !found || rec.Deleted {
+		refuse(w, httpapi.CodeAbsent, "this node does not hold the key")
+		return
+	}
+	writeValue(w, rec.Value)
+}
+
+// serveLocal shows what this node holds for many keys.
+func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		refuse(w, httpapi.CodeMethod, r.Method+` is not for many local keys: POST {"keys": ["a", "b"]}`)
+		return
+	}
+	body, ok := readBody(w, r, maxQuestion)
+	if !ok {
+		return
+	}
+	var q httpapi.LocalQuestion
+	if err := json.Unmarshal(body, &q); err != nil {
+		refuse(w, httpapi.CodeInvalid, `the body is not {"keys": ["a", "b"]}: `+err.Error())
+		return
+	}
+	a := httpapi.LocalAnswer{Records: make([]httpapi.LocalRecord, len(q.Keys))}
+	for i, escaped := range q.Keys {
+		key, ok := parseKey(w, escaped)
+		if !ok {
+			return
+		}
+		rec, found, err := n.engine.Get(key)
+		if err != nil {
+			refuse(w, httpapi.CodeStorage, err.Error())
+			return
+		}
+		a.Records[i] = httpapi.LocalRecord{Key: escaped, Found: found, Deleted: rec.Deleted, Value: rec.Value}
+		if found {
+			a.Records[i].Stamp = rec.Stamp.String()
+		}
+	}
+	writeJSON(w, http.StatusOK, a)
+}
+
+// serveHealth tells who this node is and what its clocks show.
+func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
+	h := httpapi.Health{
+		Node:      uint32(n.cfg.ID),
+		Cluster:   n.cfg.Cluster,
+		Boot:      n.boot,
+		Ready:     true,
+		Nodes:     len(n.cfg.Peers),
+		R:         n.cfg.R,
+		W:         n.cfg.W,
+		Stamps:    (*stampsFlag)(&n.cfg.Stamps).String(),
+		WriteBack: n.cfg.WriteBack,
+		Fsync:     n.cfg.Fsync,
+	}
+	_, err := n.engine.Progress()
+	if n.stopping.Load() {
+		err = errStopping
+	}
+	status := http.StatusOK
+	if err != nil {
+		h.Ready, h.Error, status = false, err.Error(), http.StatusServiceUnavailable
+	}
+	now := time.Now()
+	h.Wall, h.WallNS, h.MonoNS = now.Format(time.RFC3339Nano), now.UnixNano(), int64(now.Sub(n.loop.start))
+	writeJSON(w, status, h)
+}
+
+// parseKey decodes a key, or answers that it cannot.
+func parseKey(w http.ResponseWriter, escaped string) (key string, ok bool) {
+	key, err := httpapi.UnescapeKey(escaped)
+	switch {
+	case err != nil:
+		refuse(w, httpapi.CodeInvalid, "the key is not percent-encoded: "+err.Error())
+	case key == "":
+		refuse(w, httpapi.CodeInvalid, "the key is empty")
+	case len(key) > httpapi.MaxKey:
+		refuse(w, httpapi.CodeInvalid, fmt.Sprintf("the key has %d bytes, and %d are allowed", len(key), httpapi.MaxKey))
+	default:
+		return key, true
+	}
+	return "", false
+}
+
+// readBody reads at most limit bytes, or answers that there are more.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err == nil {
+		return body, true
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the body has more than the %d bytes that are allowed", limit))
+	} else {
+		refuse(w, httpapi.CodeInvalid, "the body broke off: "+err.Error())
+	}
+	return nil, false
+}
+
+func writeValue(w http.ResponseWriter, value []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.Itoa(len(value)))
+	_, _ = w.Write(value) // an error means that the client has left
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // only bodies of this package come here, and they encode
+		status, body = http.StatusInternalServerError, nil
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // an error means that the client has left
+}
+
+// refuse answers a request that certainly changed nothing.
+func refuse(w http.ResponseWriter, code httpapi.Code, text string) {
+	fail(w, httpapi.Error{Text: text, Code: code, Definite: true})
+}
+
+func fail(w http.ResponseWriter, e httpapi.Error) {
+	writeJSON(w, statusOf(e.Code), e)
+}
+
+func statusOf(c httpapi.Code) int {
+	switch c {
+	case httpapi.CodeAbsent, httpapi.CodeNoRoute:
+		return http.StatusNotFound
+	case httpapi.CodeMethod:
+		return http.StatusMethodNotAllowed
+	case httpapi.CodeInvalid:
+		return http.StatusBadRequest
+	case httpapi.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case httpapi.CodeBusy:
+		return http.StatusTooManyRequests
+	case httpapi.CodeUnavailable, httpapi.CodeStopping:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+func codeOf(c replica.Code) httpapi.Code {
+	switch c {
+	case replica.CodeUnavailable:
+		return httpapi.CodeUnavailable
+	case replica.CodeInvalid:
+		return httpapi.CodeInvalid
+	}
+	return httpapi.CodeStorage
+}

@@ -1,0 +1,208 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/grpc"
+
+	"github.com/assay-chaos/assay/store/engine"
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// Run opens a node and serves till ctx is done, then shuts down cleanly: it
+// answers the requests in flight and closes its disk. The caller turns signals
+// into ctx. A nil logger means slog.Default().
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	n, err := Open(cfg, log)
+	if err != nil {
+		return err
+	}
+	return n.Serve(ctx)
+}
+
+// Node is one running node.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	boot   uint64
+	engine *engine.Engine
+	loop   *loop
+	peers  []*peer // the others
+
+	peerListener, clientListener net.Listener
+	peerServer                   *grpc.Server
+	clientServer                 *http.Server
+	inFlight                     atomic.Int64
+	stopping                     atomic.Bool
+}
+
+// Open starts a node on its disk and binds its addresses. Nobody is answered
+// before Serve.
+func Open(cfg Config, log *slog.Logger) (*Node, error) {
+	return open(cfg, log, nil)
+}
+
+// open is Open on a file system of the caller's.
+func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
+	if log == nil {
+		log = slog.Default()
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	log = log.With("node", cfg.ID)
+	n := &Node{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			n.release()
+		}
+	}()
+
+	n.engine, err = engine.Open(cfg.Dir, engine.Options{
+		Fsync: cfg.Fsync,
+		Owner: fmt.Sprintf("%s/%d", cfg.Cluster, cfg.ID),
+		FS:    fs,
+		Log:   log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
+	}
+	if n.boot, err = n.engine.NextBoot(); err != nil {
+		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
+	}
+	core, err := replica.New(cfg.replica(), n.boot, n.engine)
+	if err != nil {
+		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
+	}
+	out := make([]*outbox, len(cfg.Peers))
+	for id := range cfg.Peers {
+		if id == cfg.ID {
+			continue
+		}
+		p, err := newPeer(&cfg, id, log)
+		if err != nil {
+			return nil, err
+		}
+		n.peers = append(n.peers, p)
+		out[id] = p.out
+	}
+	n.loop = newLoop(core, n.engine, out, log)
+	n.peerServer = newPeerServer(&n.cfg, log, n.deliver)
+	n.clientServer = &http.Server{
+		Handler:           http.HandlerFunc(n.serveHTTP),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	listen := net.ListenConfig{Control: quickRetransmit}
+	if n.peerListener, err = listen.Listen(context.Background(), "tcp", cfg.ListenPeer); err != nil {
+		return nil, fmt.Errorf("node %d: listen for peers (--listen-peer): %w", cfg.ID, err)
+	}
+	if n.clientListener, err = net.Listen("tcp", cfg.ListenClient); err != nil {
+		return nil, fmt.Errorf("node %d: listen for clients (--listen-client): %w", cfg.ID, err)
+	}
+	return n, nil
+}
+
+// PeerAddr is the address at which the node listens for other nodes.
+func (n *Node) PeerAddr() net.Addr { return n.peerListener.Addr() }
+
+// ClientAddr is the address at which it listens for clients.
+func (n *Node) ClientAddr() net.Addr { return n.clientListener.Addr() }
+
+// Serve answers peers and clients till ctx is done or a listener fails, then
+// shuts the node down. It is called once.
+func (n *Node) Serve(ctx context.Context) error {
+	n.log.Info("node serves",
+		"cluster", n.cfg.Cluster, "boot", n.boot, "settings", n.cfg.settings(), "fsync", n.cfg.Fsync,
+		"peers", n.PeerAddr().String(), "clients", n.ClientAddr().String(), "data", n.cfg.Dir)
+
+	failed := make(chan error, 2)
+	var servers, senders sync.WaitGroup
+	servers.Go(func() {
+		if err := n.clientServer.Serve(n.clientListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("node %d: serve clients: %w", n.cfg.ID, err)
+		}
+	})
+	servers.Go(func() {
+		if err := n.peerServer.Serve(n.peerListener); err != nil {
+			failed <- fmt.Errorf("node %d: serve peers: %w", n.cfg.ID, err)
+		}
+	})
+	sending, stopSending := context.WithCancel(context.Background())
+	for _, p := range n.peers {
+		senders.Go(func() { p.run(sending) })
+	}
+	go n.loop.run()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+
+	// Clients first: what is in flight still needs the loop and the peers. No
+	// request outlives the core's timeout by much.
+	n.stopping.Store(true)
+	grace, cancel := context.WithTimeout(context.Background(), n.cfg.Timeout+time.Second)
+	defer cancel()
+	if e := n.clientServer.Shutdown(grace); e != nil {
+		n.log.Warn("clients did not leave in time", "error", e)
+		_ = n.clientServer.Close() // Shutdown has told what there is to tell
+	}
+	close(n.loop.stop)
+	<-n.loop.done
+	stopSending()
+	n.peerServer.Stop()
+	senders.Wait()
+	servers.Wait()
+	for _, p := range n.peers {
+		_ = p.conn.Close() // its streams have ended, and it can only say that it is closed
+	}
+	if e := n.engine.Close(); e != nil {
+		err = errors.Join(err, fmt.Errorf("node %d: %w", n.cfg.ID, e))
+	}
+	n.log.Info("node stopped", "error", err)
+	return err
+}
+
+// release frees what a failed Open had taken.
+func (n *Node) release() {
+	for _, p := range n.peers {
+		_ = p.conn.Close()
+	}
+	if n.peerListener != nil {
+		_ = n.peerListener.Close()
+	}
+	if n.engine != nil {
+		if err := n.engine.Close(); err != nil {
+			n.log.Error("close after a failed start", "error", err)
+		}
+	}
+}
+
+// deliver hands a peer's batch to the loop.
+func (n *Node) deliver(ctx context.Context, from replica.NodeID, batch []replica.Message) error {
+	select {
+	case n.loop.peers <- inbound{from, batch}:
+		return nil
+	case <-n.loop.done:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errStopping ends what waits for a loop that has ended.
+var errStopping = errors.New("the node is shutting down")
