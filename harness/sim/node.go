@@ -53,20 +53,8 @@ type Host interface {
 	// WakeAt asks for Wake at the given time of Now; a second call replaces
 	// the first, and a negative time cancels it.
 	WakeAt(at time.Duration)
+	// Disk is the machine's disk. What was synced survives crashes.
 	Disk() *Disk
 	// Logf writes a line to the node's log, stamped with the time.
 	Logf(format string, args ...any)
 }
-
-// The disk of a node is a set of append-only files. It survives crashes: at a
-// crash each file loses what was not synced, but for a prefix of random length
-// whose last write may be torn.
-//
-// The methods of Disk, in disk.go:
-//
-//	Append(file string, p []byte)          // buffered: lost at a crash until synced
-//	Sync(token uint64)                     // all files; Node.Synced(token) follows when durable
-//	Read(file string) []byte               // everything appended, or after a crash what survived
-//	Truncate(file string, size int64)      // cuts the end off (a torn tail at recovery)
-//	Rename(from, to string)                // atomic, durable with the next Sync
-//	Remove(file string)
