@@ -1,0 +1,126 @@
+package sut
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// Profile is a setting of the reference store that people use, with what they
+// claim for it. The fields can be changed, and are checked by Validate.
+type Profile struct {
+	Name    string
+	N, R, W int
+	Stamps  replica.Stamps
+	// WriteBack: a read stores what it is about to answer at W replicas.
+	WriteBack bool
+	// Fsync: nothing is acknowledged before it is durable. Otherwise the
+	// operating system writes back when it likes.
+	Fsync bool
+	// Claim is what people say of it, which may be wrong.
+	Claim string
+	// Timeout is how long a node works on a request. It should be shorter
+	// than the clients', so that they hear what is known of the outcome.
+	// Retry is when a node sends a message again that was not answered.
+	Timeout, Retry time.Duration
+
+	read, write quorum // how R and W follow from N
+}
+
+// quorum is a number of replicas that depends on how many there are.
+type quorum uint8
+
+const (
+	fixed quorum = iota // as the field says
+	one
+	majority
+	all
+)
+
+// of gives the size of the quorum among n replicas.
+func (q quorum) of(n, fixedSize int) int {
+	switch q {
+	case one:
+		return 1
+	case majority:
+		return n/2 + 1
+	case all:
+		return n
+	}
+	return fixedSize
+}
+
+var profiles = []Profile{
+	{Name: "one-one", read: one, write: one, Stamps: replica.WallClock, Fsync: true,
+		Claim: "fast, and eventually consistent"},
+	{Name: "read-one-write-all", read: one, write: all, Stamps: replica.Logical, Fsync: true,
+		Claim: "fast reads, strong consistency"},
+	{Name: "write-one-read-all", read: all, write: one, Stamps: replica.Logical, Fsync: true,
+		Claim: "fast writes, strong reads"},
+	{Name: "majority-lww", read: majority, write: majority, Stamps: replica.WallClock, Fsync: true,
+		Claim: "R+W>N, therefore strongly consistent"},
+	{Name: "majority-lww-writeback", read: majority, write: majority, Stamps: replica.WallClock, WriteBack: true, Fsync: true,
+		Claim: "linearizable: quorums overlap and reads repair"},
+	{Name: "majority-query-tag", read: majority, write: majority, Stamps: replica.Logical, Fsync: true,
+		Claim: "linearizable: no clocks, and quorums overlap"},
+	{Name: "abd", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, Fsync: true,
+		Claim: "a linearizable register under crash, pause, any partition, any clock"},
+	{Name: "abd-nofsync", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true,
+		Claim: "replication makes fsync unnecessary"},
+}
+
+// Profiles gives all profiles for three nodes, the weakest first.
+func Profiles() []Profile {
+	out := make([]Profile, len(profiles))
+	for i, p := range profiles {
+		p.Timeout, p.Retry = 500*time.Millisecond, 50*time.Millisecond
+		out[i] = p.For(3)
+	}
+	return out
+}
+
+// ProfileByName gives one of Profiles.
+func ProfileByName(name string) (Profile, error) {
+	var names []string
+	for _, p := range Profiles() {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	return Profile{}, fmt.Errorf("unknown profile %q; there are: %s", name, strings.Join(names, ", "))
+}
+
+// For fits the profile to a cluster: every node is a replica of every key, and
+// R and W keep their meaning (one, a majority, all). Set N, R or W afterwards
+// to override them.
+func (p Profile) For(nodes int) Profile {
+	p.N = nodes
+	p.R, p.W = p.read.of(nodes, p.R), p.write.of(nodes, p.W)
+	return p
+}
+
+// Logical says that versions are stamped with logical counters, not clocks.
+func (p Profile) Logical() bool { return p.Stamps == replica.Logical }
+
+// Validate says what is wrong with the profile for a cluster of that many
+// nodes, and what would be right.
+func (p Profile) Validate(nodes int) error {
+	cfg := p.config(0, nodes)
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("profile %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// config is the configuration of one node.
+func (p Profile) config(id, nodes int) replica.Config {
+	return replica.Config{
+		ID: replica.NodeID(id), Nodes: nodes,
+		N: p.N, R: p.R, W: p.W,
+		Stamps: p.Stamps, WriteBack: p.WriteBack,
+		Timeout: p.Timeout, Retry: p.Retry,
+	}
+}

@@ -1,0 +1,47 @@
+package sut
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestProfilesFitTheCluster(t *testing.T) {
+	var got []string
+	for _, p := range Profiles() {
+		for _, nodes := range []int{1, 3, 4, 5} {
+			require.NoError(t, p.For(nodes).Validate(nodes), p.Name)
+		}
+		require.NotEmpty(t, p.Claim, p.Name)
+		five := p.For(5)
+		got = append(got, fmt.Sprintf("%s %d/%d/%d %d/%d/%d", p.Name, p.N, p.R, p.W, five.N, five.R, five.W))
+	}
+	require.Equal(t, []string{
+		"one-one 3/1/1 5/1/1",
+		"read-one-write-all 3/1/3 5/1/5",
+		"write-one-read-all 3/3/1 5/5/1",
+		"majority-lww 3/2/2 5/3/3",
+		"majority-lww-writeback 3/2/2 5/3/3",
+		"majority-query-tag 3/2/2 5/3/3",
+		"abd 3/2/2 5/3/3",
+		"abd-nofsync 3/2/2 5/3/3",
+	}, got)
+}
+
+func TestProfileErrors(t *testing.T) {
+	_, err := ProfileByName("adb")
+	require.ErrorContains(t, err, `unknown profile "adb"; there are: one-one, read-one-write-all,`)
+
+	p, err := ProfileByName("abd")
+	require.NoError(t, err)
+	require.ErrorContains(t, p.Validate(5), "profile abd: replica: N is 3: every node replicates every key, so set it to Nodes, 5")
+	p.W = 4
+	require.ErrorContains(t, p.Validate(3), "W is 4")
+}
+
+// A profile that is written by hand keeps its numbers.
+func TestOwnProfile(t *testing.T) {
+	p := Profile{Name: "own", R: 2, W: 4}.For(5)
+	require.Equal(t, []int{5, 2, 4}, []int{p.N, p.R, p.W})
+}

@@ -1,0 +1,193 @@
+package sut
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/assay-chaos/assay/harness/sim"
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// simLog is a node's storage on a simulated disk: one append-only file, and in
+// memory the newest record of each key. An entry is
+//
+//	crc uint32 | length uint32 | kind byte | body
+//
+// with the CRC-32C of everything after itself, little-endian. The body of a
+// boot is its number; that of a write is the key's length and bytes, the
+// stamp's counter, node, boot and seq, a byte that is 1 for a tombstone, and
+// the value; numbers are varints.
+//
+// After a crash the file ends where an entry is cut off or does not match its
+// sum. Appends survive in order, so that nothing durable lies behind that; a
+// damaged entry in the middle would look the same, but these disks do not
+// damage what is durable.
+type simLog struct {
+	disk    *sim.Disk
+	records map[string]replica.Record
+	boot    uint64 // the greatest in the log
+	buf     []byte // entries to append
+}
+
+const (
+	logFile   = "log"
+	entryHead = 4 + 4
+
+	entryBoot  = 1
+	entryWrite = 2
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// openLog reads what survived on the disk and cuts off the torn tail. The cut
+// is how many bytes that was.
+func openLog(disk *sim.Disk) (l *simLog, cut int) {
+	l = &simLog{disk: disk, records: make(map[string]replica.Record)}
+	data := disk.Read(logFile)
+	good := l.replayAll(data)
+	if good < len(data) {
+		disk.Truncate(logFile, int64(good))
+	}
+	return l, len(data) - good
+}
+
+// replayAll applies the entries up to the first bad one, and gives their length
+// in bytes.
+func (l *simLog) replayAll(data []byte) int {
+	rest := data
+	for len(rest) > 0 {
+		body, next, ok := nextEntry(rest)
+		if !ok || !l.replay(body) {
+			break
+		}
+		rest = next
+	}
+	return len(data) - len(rest)
+}
+
+// nextEntry splits the first entry off.
+func nextEntry(data []byte) (body, rest []byte, ok bool) {
+	if len(data) < entryHead {
+		return nil, nil, false
+	}
+	n := int(binary.LittleEndian.Uint32(data[4:]))
+	if n < 1 || n > len(data)-entryHead {
+		return nil, nil, false
+	}
+	end := entryHead + n
+	if crc32.Checksum(data[4:end], castagnoli) != binary.LittleEndian.Uint32(data) {
+		return nil, nil, false
+	}
+	return data[entryHead:end], data[end:], true
+}
+
+// replay applies an entry that was read. It says no to one that cannot have
+// been written.
+func (l *simLog) replay(body []byte) bool {
+	d := decoder{rest: body[1:]}
+	switch body[0] {
+	case entryBoot:
+		l.boot = d.uvarint()
+	case entryWrite:
+		key := string(d.bytes(d.uvarint()))
+		rec := replica.Record{Stamp: replica.Stamp{
+			Counter: d.varint(), Node: replica.NodeID(d.uvarint()), Boot: d.uvarint(), Seq: d.uvarint(),
+		}}
+		if tomb := d.bytes(1); !d.bad {
+			rec.Deleted, rec.Value = tomb[0] == 1, d.rest
+			l.records[key] = rec
+		}
+	default:
+		return false
+	}
+	return !d.bad
+}
+
+// put applies a write and makes its entry. Append sends it to the disk.
+func (l *simLog) put(w *replica.Write) {
+	l.records[w.Key] = w.Record
+	rec := &w.Record
+	at := l.begin(entryWrite)
+	b := binary.AppendUvarint(l.buf, uint64(len(w.Key)))
+	b = append(b, w.Key...)
+	b = binary.AppendVarint(b, rec.Stamp.Counter)
+	b = binary.AppendUvarint(b, uint64(rec.Stamp.Node))
+	b = binary.AppendUvarint(b, rec.Stamp.Boot)
+	b = binary.AppendUvarint(b, rec.Stamp.Seq)
+	tomb := byte(0)
+	if rec.Deleted {
+		tomb = 1
+	}
+	l.buf = append(append(b, tomb), rec.Value...)
+	l.end(at)
+}
+
+// putBoot makes the entry of a start.
+func (l *simLog) putBoot(boot uint64) {
+	l.boot = boot
+	at := l.begin(entryBoot)
+	l.buf = binary.AppendUvarint(l.buf, boot)
+	l.end(at)
+}
+
+// begin leaves room for the head of an entry.
+func (l *simLog) begin(kind byte) (at int) {
+	at = len(l.buf)
+	l.buf = append(l.buf, 0, 0, 0, 0, 0, 0, 0, 0, kind)
+	return at
+}
+
+// end fills the head in.
+func (l *simLog) end(at int) {
+	e := l.buf[at:]
+	binary.LittleEndian.PutUint32(e[4:], uint32(len(e)-entryHead))
+	binary.LittleEndian.PutUint32(e, crc32.Checksum(e[4:], castagnoli))
+}
+
+// append writes the entries made so far to the file. They are durable after the
+// next sync of the disk.
+func (l *simLog) append() {
+	l.disk.Append(logFile, l.buf)
+	l.buf = l.buf[:0]
+}
+
+// Get gives the newest record of a key.
+func (l *simLog) Get(key string) (replica.Record, bool, error) {
+	rec, ok := l.records[key]
+	return rec, ok, nil
+}
+
+// decoder reads the fields of an entry; bad says that one was not there.
+type decoder struct {
+	rest []byte
+	bad  bool
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.rest)
+	d.skip(n)
+	return v
+}
+
+func (d *decoder) bytes(n uint64) []byte {
+	if n > uint64(len(d.rest)) {
+		d.bad = true
+		return nil
+	}
+	b := d.rest[:n]
+	d.rest = d.rest[n:]
+	return b
+}
+
+func (d *decoder) skip(n int) {
+	if n <= 0 {
+		d.bad, n = true, 0
+	}
+	d.rest = d.rest[n:]
+}

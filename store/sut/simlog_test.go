@@ -1,0 +1,84 @@
+package sut
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// sampleLog is a log of a boot, a write, a tombstone and an empty value.
+func sampleLog() *simLog {
+	l := &simLog{records: make(map[string]replica.Record)}
+	l.putBoot(300)
+	for _, w := range []replica.Write{
+		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: -1, Node: 2, Boot: 300, Seq: 1}, Value: []byte("old")}},
+		{Key: "b", Record: replica.Record{Stamp: replica.Stamp{Counter: 1 << 60, Node: 1, Boot: 1, Seq: 2}, Deleted: true}},
+		{Key: "", Record: replica.Record{Stamp: replica.Stamp{Counter: 1}, Value: []byte{}}},
+		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: 7, Node: 2, Boot: 300, Seq: 2}, Value: []byte("new")}},
+	} {
+		l.put(&w)
+	}
+	return l
+}
+
+func TestLogReadsWhatWasWritten(t *testing.T) {
+	written := sampleLog()
+	read := &simLog{records: make(map[string]replica.Record)}
+	require.Equal(t, len(written.buf), read.replayAll(written.buf))
+	require.Equal(t, uint64(300), read.boot)
+	require.Len(t, read.records, 3)
+	for key, rec := range written.records {
+		got := read.records[key]
+		require.Equal(t, rec.Stamp, got.Stamp)
+		require.Equal(t, rec.Deleted, got.Deleted)
+		require.Equal(t, string(rec.Value), string(got.Value))
+	}
+}
+
+// Wherever the log is cut or a byte is wrong, exactly the entries before are
+// read.
+func TestLogEndsAtTheFirstBadEntry(t *testing.T) {
+	data := sampleLog().buf
+	var ends []int
+	for rest := data; len(rest) > 0; {
+		_, next, ok := nextEntry(rest)
+		require.True(t, ok)
+		rest = next
+		ends = append(ends, len(data)-len(rest))
+	}
+	require.Len(t, ends, 5)
+	goodBefore := func(at int) int {
+		good := 0
+		for _, end := range ends {
+			if end <= at {
+				good = end
+			}
+		}
+		return good
+	}
+	for at := range data {
+		l := &simLog{records: make(map[string]replica.Record)}
+		require.Equal(t, goodBefore(at), l.replayAll(data[:at]), "cut at %d", at)
+
+		bad := append([]byte(nil), data...)
+		bad[at] ^= 0x10
+		l = &simLog{records: make(map[string]replica.Record)}
+		require.Equal(t, goodBefore(at), l.replayAll(bad), "flipped at %d", at)
+	}
+}
+
+func FuzzLog(f *testing.F) {
+	data := sampleLog().buf
+	f.Add(data)
+	f.Add(data[:len(data)-1])
+	f.Add([]byte{0, 0, 0, 0, 1, 0, 0, 0, entryWrite})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l := &simLog{records: make(map[string]replica.Record)}
+		good := l.replayAll(data)
+		again := &simLog{records: make(map[string]replica.Record)}
+		require.Equal(t, good, again.replayAll(data[:good]), "what was read must be whole")
+		require.Equal(t, l.boot, again.boot)
+	})
+}

@@ -1,0 +1,79 @@
+package sut
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/harness/sim"
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// System is the reference store with one profile. It can be run in any world
+// that Open knows.
+type System struct{ profile Profile }
+
+var _ sim.System = (*System)(nil)
+
+// New makes a system of a profile. That the profile fits the cluster is checked
+// when a node boots; [Profile.Validate] tells earlier.
+func New(p Profile) *System { return &System{profile: p} }
+
+// Name gives the profile and its N/R/W.
+func (s *System) Name() string {
+	p := s.profile
+	return fmt.Sprintf("assay-store %s %d/%d/%d", p.Name, p.N, p.R, p.W)
+}
+
+// Profile gives the setting that the system runs with.
+func (s *System) Profile() Profile { return s.profile }
+
+// Open connects a client to a node.
+func (s *System) Open(ctx context.Context, w harness.World, node int) (harness.Client, error) {
+	switch w := w.(type) {
+	case *sim.World:
+		return openSim(w, node)
+	}
+	return nil, unknownWorld(w)
+}
+
+// Inspect reads what a node itself holds for the keys.
+func (s *System) Inspect(ctx context.Context, w harness.World, node int, keys []string) ([]harness.Replica, error) {
+	switch w := w.(type) {
+	case *sim.World:
+		return inspectSim(w, node, keys)
+	}
+	return nil, unknownWorld(w)
+}
+
+func unknownWorld(w harness.World) error {
+	return fmt.Errorf("the reference store does not run in the world %q (%T)", w.Name(), w)
+}
+
+// request gives the store's request for an operation. Values are decimal
+// numbers.
+func request(key string, op *history.Op) (replica.Request, error) {
+	q := replica.Request{Key: key}
+	switch op.F {
+	case history.Read:
+		q.Op = replica.Get
+	case history.Write:
+		q.Op, q.Value = replica.Put, strconv.AppendInt(nil, int64(op.Arg), 10)
+	case history.Delete:
+		q.Op = replica.Delete
+	default:
+		return q, harness.Definite(fmt.Errorf("the reference store has no %v: use read, write and delete", op.F))
+	}
+	return q, nil
+}
+
+// decode gives the value that is written as text.
+func decode(text []byte) (history.Value, error) {
+	v, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return history.Nil, fmt.Errorf("the store holds %q, which no client wrote: %w", text, err)
+	}
+	return history.Value(v), nil
+}
