@@ -85,12 +85,12 @@ func (e *RealExecutor) work(worker int) {
 		if current == nil {
 			return
 		}
-		err := errors.New("the client ended its goroutine during Invoke (runtime.Goexit, which t.FailNow and require call): return an error instead")
+		err := errors.New("Client.Invoke ended its goroutine (runtime.Goexit, which t.FailNow and require call): return an error instead")
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the client panicked: %v\n%s", r, debug.Stack())
+			err = fmt.Errorf("a worker panicked: %v\n%s", r, debug.Stack())
 		}
 		ctx.finish()
-		e.complete(worker, current, err)
+		e.complete(worker, current, clientBug{err})
 		go e.work(worker)
 	}()
 	for {

@@ -1,0 +1,50 @@
+package harness
+
+import "time"
+
+// progress is when somebody was last told how the run goes, or the history
+// was last flushed.
+type progress struct {
+	phase   string
+	told    time.Time // real time: people wait in it, also for simulations
+	flushed int64     // the world's time, so that a simulated run writes the same file every time
+}
+
+// progressInterval is how often people are told.
+const progressInterval = 500 * time.Millisecond
+
+// tick does what is due from time to time.
+func (r *run) tick() error {
+	r.progressNow()
+	now := r.now()
+	if r.opts.Log == nil || now-r.progress.flushed < tick {
+		return nil
+	}
+	r.progress.flushed = now
+	return r.rec.Flush()
+}
+
+// progressNow reports if it is time to.
+func (r *run) progressNow() {
+	if r.opts.Progress != nil && time.Since(r.progress.told) >= progressInterval {
+		r.report(r.progress.phase)
+	}
+}
+
+// report tells how the run goes.
+func (r *run) report(phase string) {
+	r.progress.phase = phase
+	if r.opts.Progress == nil {
+		return
+	}
+	r.progress.told = time.Now()
+	c := r.rec.Counts()
+	t := &r.test
+	r.opts.Progress(Snapshot{
+		Elapsed: time.Duration(r.now()),
+		Total:   t.Before + t.During + t.Recovery,
+		Phase:   phase,
+		Invoked: c.Invoked, OK: c.OK, Fail: c.Fail, Info: c.Info,
+		InForce: c.InForce,
+	})
+}

@@ -1,0 +1,233 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/assay-chaos/assay/harness/gen"
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+// Options are the things about a run that do not change what it does. The zero
+// value is fine.
+type Options struct {
+	// Log takes the history while the run goes on, in the file format of
+	// package history. It is flushed every 100 ms of the world's time.
+	Log io.Writer
+	// Progress is called about twice a second of real time, and when a
+	// phase begins; never concurrently.
+	Progress func(Snapshot)
+	// OpenTimeout bounds how long the clients may take to connect before
+	// the run starts. 0 means 30 s.
+	OpenTimeout time.Duration
+	// FaultTimeout bounds each step of a fault: applying it, proving it,
+	// healing it, proving that. 0 means 30 s.
+	FaultTimeout time.Duration
+	// LeaseMargin is how much longer than planned a fault's lease is, so
+	// that it is the run that ends the fault, unless the run is gone. 0
+	// means 10 s.
+	LeaseMargin time.Duration
+}
+
+// Snapshot is how far a run has come.
+type Snapshot struct {
+	// Elapsed is the world's time since the start. Total is how long the
+	// phases are together; healing and settling may take longer.
+	Elapsed, Total          time.Duration
+	Phase                   string // as in the history, then PhaseSettle
+	Invoked, OK, Fail, Info int
+	InForce                 []string // faults, as "kind targets"
+}
+
+// PhaseSettle is what a [Snapshot] calls the time after the clients have
+// stopped. The history ends before it.
+const PhaseSettle = "settle"
+
+// Result is what a run observed.
+type Result struct {
+	History *history.History
+	// Replicas are the final states, Replicas[node][key]; nil if they were
+	// not taken, a nil row for a node that could not be read.
+	Replicas [][]Replica
+	// Settled is how long the replicas took to agree after the clients had
+	// stopped; negative if they never did within Test.Settle.
+	Settled time.Duration
+	// Start is the world's time at the history's time 0.
+	Start int64
+	// Warnings are things that went wrong without making the run useless,
+	// as sentences for people.
+	Warnings []string
+}
+
+// Run runs one test in a world, once: a world takes no second run.
+//
+// The clients are connected, then the generator's operations are invoked
+// through three phases: before, faults and recovery. Then the clients stop, the
+// replicas are given time to agree, and their final states are taken.
+//
+// The Result is never nil when the run has started: with an error it holds
+// what there is, and its history is good up to the point where it ends. The
+// error is ctx's if the run was interrupted. In every case all faults were
+// healed, or the attempt was recorded as failed.
+func Run(ctx context.Context, t Test, w World, o Options) (*Result, error) {
+	if err := t.validate(w); err != nil {
+		return nil, err
+	}
+	o.setDefaults()
+	r := newRun(t, w, o)
+	if err := r.openClients(ctx); err != nil {
+		return nil, fmt.Errorf("test %q in world %q: %w", t.Name, w.Name(), err)
+	}
+
+	r.begin()
+	err := r.phases(ctx)
+	if err != nil {
+		r.stopFaults(ctx)
+	}
+	if e := r.drain(ctx); err == nil {
+		err = e
+	}
+	stopped := r.now()
+	err = errors.Join(err, r.rec.Close(stopped))
+	if err == nil {
+		err = r.settle(ctx, stopped)
+	}
+	r.closeClients(ctx)
+
+	r.result.History = r.rec.History()
+	if err != nil {
+		return r.result, fmt.Errorf("test %q in world %q: %w", t.Name, w.Name(), err)
+	}
+	return r.result, nil
+}
+
+func (o *Options) setDefaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&o.OpenTimeout, 30*time.Second)
+	set(&o.FaultTimeout, 30*time.Second)
+	set(&o.LeaseMargin, 10*time.Second)
+}
+
+// run is the state of a run. All of it but the faults' belongs to the
+// goroutine of Run; a worker's slot belongs to the worker while its operation
+// is in flight.
+type run struct {
+	test   Test
+	world  World
+	opts   Options
+	rec    *history.Recorder
+	result *Result
+	start  int64 // world's time of the history's time 0
+
+	gen     gen.Generator
+	genDone bool
+	invoked uint64
+
+	slots    []slot // by worker
+	idle     gen.Set
+	inFlight int
+	resting  []rest
+	buf      []Completion
+
+	faults   faults
+	progress progress
+}
+
+func newRun(t Test, w World, o Options) *run {
+	r := &run{
+		test:   t,
+		world:  w,
+		opts:   o,
+		rec:    history.NewRecorder(o.Log),
+		result: &Result{Settled: -1},
+		gen:    t.Workload.Generator,
+		slots:  make([]slot, t.Clients),
+		idle:   gen.NewSet(t.Clients),
+		buf:    make([]Completion, 0, t.Clients),
+	}
+	for i := range r.slots {
+		r.slots[i].node = i % w.Nodes()
+		r.slots[i].process = int32(i)
+	}
+	r.rec.SetKeys(t.Workload.Keys)
+	w.Workers(t.Clients, r.do)
+	return r
+}
+
+// now is the time of the history.
+func (r *run) now() int64 { return r.world.Now() - r.start }
+
+// startSpacing is the time between the first operations of two workers. A
+// burst of first operations, all concurrent, tells little and is hard to check.
+const startSpacing = time.Millisecond
+
+// begin sets the history's time to 0.
+func (r *run) begin() {
+	r.start = r.world.Now()
+	r.result.Start = r.start
+	spacing := min(startSpacing, r.test.Before/time.Duration(10*len(r.slots)))
+	for i := range r.slots {
+		r.rest(i, int64(i)*int64(spacing))
+	}
+}
+
+// phases goes through the phases. Those without length are left out.
+func (r *run) phases(ctx context.Context) error {
+	t := &r.test
+	if t.Before > 0 {
+		if err := r.phase(ctx, history.PhaseBefore, t.Before, nil); err != nil {
+			return err
+		}
+	}
+	if t.During > 0 {
+		r.startFaults(ctx)
+		if err := r.phase(ctx, history.PhaseFaults, t.During, r.faults.over); err != nil {
+			return err
+		}
+	}
+	if t.Recovery > 0 {
+		return r.phase(ctx, history.PhaseRecovery, t.Recovery, nil)
+	}
+	return nil
+}
+
+// phase loads the system for the time d, and then until over says so, if it is
+// given.
+func (r *run) phase(ctx context.Context, name string, d time.Duration, over func() bool) error {
+	begin := r.now()
+	r.rec.Phase(name, begin)
+	r.report(name)
+	return r.load(ctx, begin+int64(d), over)
+}
+
+// drain waits for the operations in flight. It gives them as long as they may
+// take, and then leaves them without completion.
+func (r *run) drain(ctx context.Context) error {
+	// The clients' own time limits end the operations, also when the run
+	// was interrupted.
+	ctx = context.WithoutCancel(ctx)
+	end := r.now() + int64(r.test.OpTimeout+drainGrace)
+	for r.inFlight > 0 && r.now() < end {
+		if err := r.collect(ctx, end); err != nil {
+			return err
+		}
+	}
+	if r.inFlight > 0 {
+		r.warn("%d operations were still in flight %v after their time limit of %v: Client.Invoke should return when its context is done", r.inFlight, drainGrace, r.test.OpTimeout)
+	}
+	return nil
+}
+
+// drainGrace is how long after its time limit an operation may come back.
+const drainGrace = 250 * time.Millisecond
+
+func (r *run) warn(format string, args ...any) {
+	r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(format, args...))
+}
