@@ -372,7 +372,10 @@ func (r *Recorder) firstError() error {
 	if r.werr != nil {
 		return fmt.Errorf("the history file is incomplete: %w", r.werr)
 	}
-	return r.err
+	if r.err != nil {
+		return fmt.Errorf("history recorder: %w", r.err)
+	}
+	return nil
 }
 
 // writable says whether the recording takes something more.
@@ -390,7 +393,7 @@ func (r *Recorder) writable(what, text string) bool {
 
 func (r *Recorder) misuse(format string, args ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf("history recorder: "+format, args...)
+		r.err = fmt.Errorf(format, args...)
 	}
 }
 

@@ -102,6 +102,8 @@ func (h *History) validComplete(o *Op) error {
 		return fmt.Errorf("%v, but it never returned", o.Outcome)
 	case int(o.Err) >= max(1, len(h.Errors)):
 		return fmt.Errorf("error %d, but there are %d", o.Err, len(h.Errors))
+	case o.Out == Nil && o.F == Transact && o.Outcome == OK:
+		return errors.New("ok, but nobody knows what the transaction read")
 	case o.Out == Nil:
 		return nil
 	case !hasOut(o.F, o.Outcome):
