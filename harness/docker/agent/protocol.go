@@ -55,6 +55,13 @@ type FabricHello struct {
 	Owner bool `json:"owner"`
 }
 
+// ReaperHello greets from the reaper, which is the first to see the kernel.
+type ReaperHello struct {
+	// TCPRTOMax says that a network namespace can bound the time between
+	// TCP's retransmissions (net.ipv4.tcp_rto_max_ms).
+	TCPRTOMax bool `json:"tcp_rto_max"`
+}
+
 // TimeResult is the kernel's wall clock, which no clock fault changes.
 type TimeResult struct {
 	UnixNano int64 `json:"unix_nano"`

@@ -56,7 +56,8 @@ func (r *reaper) hello() (any, error) {
 		return nil, fmt.Errorf("reach the engine from its own container: %s", resp.Status)
 	}
 	r.timer = time.AfterFunc(r.lease, func() { r.once.Do(func() { close(r.expired) }) })
-	return nil, nil
+	_, err = os.Stat("/proc/sys/net/ipv4/tcp_rto_max_ms")
+	return ReaperHello{TCPRTOMax: err == nil}, nil
 }
 
 func (r *reaper) handle(_ context.Context, op string, _ json.RawMessage) (any, error) {

@@ -1,0 +1,111 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+
+	"github.com/assay-chaos/assay/harness/docker/agent"
+)
+
+const agentPackage = "github.com/assay-chaos/assay/harness/docker/agent/assay-agent"
+
+// agentBinary finds the program of the agents. The running program itself is
+// best, as it cannot be of another version; it must be one that can play the
+// part and that runs in an empty image. Otherwise the agent is built.
+func agentBinary(ctx context.Context, arch string) ([]byte, error) {
+	self, selfErr := selfBinary(arch)
+	if selfErr == nil {
+		return self, nil
+	}
+	built, buildErr := GoBinary(ctx, agentPackage, arch)
+	if buildErr == nil {
+		return built, nil
+	}
+	return nil, fmt.Errorf("docker: no program for the agents' containers: %w",
+		errors.Join(
+			fmt.Errorf("this program cannot be used: %w", selfErr),
+			fmt.Errorf("and none could be built: %w", buildErr),
+			errors.New("either run from within a Go module that requires github.com/assay-chaos/assay, with the go command in PATH, "+
+				"or use a program built with CGO_ENABLED=0 for the engine's platform that calls agent.MaybeMain first thing in main"),
+		))
+}
+
+func selfBinary(arch string) ([]byte, error) {
+	if !agent.SelfIsAgent() {
+		return nil, errors.New("it does not call agent.MaybeMain")
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkStatic(b, arch); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// checkStatic says whether a program runs in an empty image on the platform.
+func checkStatic(program []byte, arch string) error {
+	f, err := elf.NewFile(bytes.NewReader(program))
+	if err != nil {
+		return fmt.Errorf("not a Linux program: %w", err)
+	}
+	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "s390x": elf.EM_S390, "ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV}
+	if want, known := machines[arch]; !known || f.Machine != want {
+		return fmt.Errorf("built for %v, and the engine runs %s", f.Machine, arch)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("not static (build with CGO_ENABLED=0)")
+		}
+	}
+	return nil
+}
+
+// goBinaries remembers what this process has built.
+var goBinaries sync.Map // of package + arch to func() ([]byte, error)
+
+// GoBinary builds a static Linux program from a Go main package with the go
+// command, from within the current directory's module. The architecture is as
+// Go names it. It is meant for [System.Image] too.
+func GoBinary(ctx context.Context, pkg, arch string) ([]byte, error) {
+	build, _ := goBinaries.LoadOrStore(pkg+" "+arch, sync.OnceValues(func() ([]byte, error) {
+		return goBuild(ctx, pkg, arch)
+	}))
+	b, err := build.(func() ([]byte, error))()
+	if err != nil {
+		// The next caller may have more luck, or more time.
+		goBinaries.CompareAndDelete(pkg+" "+arch, build)
+	}
+	return b, err
+}
+
+func goBuild(ctx context.Context, pkg, arch string) ([]byte, error) {
+	goCommand, err := exec.LookPath("go")
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	dir, err := os.MkdirTemp("", "assay-build-")
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "program")
+	cmd := exec.CommandContext(ctx, goCommand, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build %s: %w\n%s", pkg, err, bytes.TrimSpace(text))
+	}
+	return os.ReadFile(out)
+}
