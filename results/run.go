@@ -1,0 +1,326 @@
+package results
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+// Schema is the version of the JSON files that this package writes. It grows
+// when a reader of the older files could misunderstand the newer ones.
+const Schema = 1
+
+// Run is all that is known of one run.
+type Run struct {
+	// Path is the run directory, as a user can open it; "" if there is none.
+	Path string
+	Test Test
+	// History is nil if none was recorded.
+	History *history.History
+	// Verdicts is nil if the run was never judged, for example because the
+	// harness was killed.
+	Verdicts *Verdicts
+	// Replicas is nil if the final states were not taken.
+	Replicas *Replicas
+	// Logs[i] is the file of a node's log and KeyPages those of pictures of
+	// single keys, relative to Path.
+	Logs, KeyPages []numbered
+}
+
+// Test is what was run: enough to know it, and to run it again.
+type Test struct {
+	Schema   int    `json:"schema"`
+	Name     string `json:"name"`
+	World    string `json:"world"` // sim or docker
+	System   string `json:"system"`
+	Profile  string `json:"profile,omitempty"`
+	Workload string `json:"workload"`
+	Nemesis  string `json:"nemesis"` // as on the command line; "" for no fault
+	Nodes    int    `json:"nodes"`
+	N        int    `json:"n,omitempty"` // replicas of a key; 0: does not apply
+	R        int    `json:"r,omitempty"`
+	W        int    `json:"w,omitempty"`
+	Clients  int    `json:"clients"`
+	Keys     int    `json:"keys"`
+	// Rate is operations a second in all; 0 is as fast as they go.
+	Rate float64 `json:"rate"`
+	// Seed is a string in JSON, where numbers end at 2^53.
+	Seed      uint64        `json:"seed,string"`
+	OpTimeout time.Duration `json:"op_timeout_ns"`
+	Before    time.Duration `json:"before_ns"`
+	During    time.Duration `json:"during_ns"`
+	Recovery  time.Duration `json:"recovery_ns"`
+	Settle    time.Duration `json:"settle_ns"`
+	// Claims are what was judged.
+	Claims []checkers.Claim `json:"claims,omitempty"`
+	// Schedule is the faults in their stored form, see package nemesis.
+	Schedule json.RawMessage `json:"schedule,omitempty"`
+	// Started is when the run began, on the wall.
+	Started time.Time `json:"started"`
+	Assay   Build     `json:"assay"`
+	// Replay are the words of the command that runs it again.
+	Replay []string `json:"replay"`
+}
+
+// ReplayCommand is the command that runs the test again, quoted for a shell.
+func (t *Test) ReplayCommand() string {
+	words := make([]string, len(t.Replay))
+	for i, w := range t.Replay {
+		words[i] = shellQuote(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// shellQuote leaves plain words alone and puts others between single quotes.
+func shellQuote(s string) string {
+	plain := s != ""
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_=+,./:@%", r) {
+			plain = false
+		}
+	}
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// Build is which assay ran the test.
+type Build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"` // of the version control system
+	Modified bool   `json:"modified,omitempty"` // with changes that no revision has
+	Go       string `json:"go"`
+}
+
+// ThisBuild describes the running program.
+func ThisBuild() Build {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return Build{Version: "unknown"}
+	}
+	b := Build{Version: info.Main.Version, Go: info.GoVersion}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
+		}
+	}
+	return b
+}
+
+func (b Build) String() string {
+	s := "assay " + b.Version
+	if b.Revision != "" {
+		s += " " + b.Revision[:min(12, len(b.Revision))]
+	}
+	if b.Modified {
+		s += " with local changes"
+	}
+	return s
+}
+
+// Verdicts are the answers to the claims.
+type Verdicts struct {
+	Schema int `json:"schema"`
+	// Verdict is the worst of Results; see [Overall].
+	Verdict checkers.Verdict `json:"verdict"`
+	// Error is why the run itself failed; "" if it did not.
+	Error   string            `json:"error,omitempty"`
+	Results []checkers.Result `json:"results"`
+	Phases  []PhaseStats      `json:"phases,omitempty"`
+	// HistoryHash is the hash of the history in hexadecimal, to compare a
+	// replay with.
+	HistoryHash string `json:"history_hash,omitempty"`
+}
+
+// PhaseStats are the figures of one phase for a group of operations.
+type PhaseStats struct {
+	Phase string `json:"phase"`
+	// Group says which operations they are: "all", "read", "node 3", "majority
+	// side", …
+	Group string `json:"group"`
+	OK    int    `json:"ok"`
+	Fail  int    `json:"fail"`
+	Info  int    `json:"info"`
+	// Latencies of the ok operations; 0 if there are none.
+	P50 time.Duration `json:"p50_ns"`
+	P95 time.Duration `json:"p95_ns"`
+	P99 time.Duration `json:"p99_ns"`
+	Max time.Duration `json:"max_ns"`
+}
+
+// Replicas are the final states.
+type Replicas struct {
+	// Settled is how long the replicas took to agree after the clients had
+	// stopped; negative if they never did within the bound.
+	Settled time.Duration
+	// States[node][key] is parallel to History.Keys; a nil row is a node
+	// that could not be read.
+	States [][]harness.Replica
+}
+
+// WriteTest stores what is run. Write it first: it makes the directory a run
+// directory.
+func (d *Dir) WriteTest(t Test) error {
+	t.Schema = Schema
+	return d.writeJSON(testFile, t)
+}
+
+// WriteVerdicts stores the answers.
+func (d *Dir) WriteVerdicts(v Verdicts) error {
+	v.Schema = Schema
+	return d.writeJSON(verdictsFile, v)
+}
+
+// WriteReplicas stores the final states of the replicas.
+func (d *Dir) WriteReplicas(r Replicas) error {
+	out := replicasJSON{Schema: Schema, Settled: r.Settled, Nodes: make([][]replicaJSON, len(r.States))}
+	for node, row := range r.States {
+		if row == nil {
+			continue
+		}
+		out.Nodes[node] = make([]replicaJSON, len(row))
+		for key, s := range row {
+			j := replicaJSON{Stamp: s.Stamp}
+			if s.Present {
+				v := int64(s.Value)
+				j.Value = &v
+			}
+			out.Nodes[node][key] = j
+		}
+	}
+	return d.writeJSON(replicasFile, out)
+}
+
+type replicasJSON struct {
+	Schema  int             `json:"schema"`
+	Settled time.Duration   `json:"settled_ns"` // negative: never
+	Nodes   [][]replicaJSON `json:"nodes"`      // null: could not be read
+}
+
+type replicaJSON struct {
+	Value *int64 `json:"value"` // null: absent
+	Stamp string `json:"stamp,omitempty"`
+}
+
+// WritePage draws the page of run, with links to the logs and key pages that
+// are in the directory: write it last.
+func (d *Dir) WritePage(run *Run) error {
+	logs, keyPages, err := d.files()
+	if err != nil {
+		return err
+	}
+	withFiles := *run
+	withFiles.Path, withFiles.Logs, withFiles.KeyPages = d.path, logs, keyPages
+	return d.write(pageFile, func(w io.Writer) error { return Page(w, &withFiles) })
+}
+
+// Load reads a run directory back. What a crashed harness could not write is
+// nil; a file that is there and damaged is an error, but for the history,
+// which is read up to where it ends (see [history.History.Cut]).
+func Load(path string) (*Run, error) {
+	d, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{Path: path}
+	if _, err := d.readJSON(testFile, &run.Test); err != nil {
+		return nil, err
+	}
+	if run.History, err = d.readHistory(); err != nil {
+		return nil, err
+	}
+	if run.Verdicts, err = d.readVerdicts(); err != nil {
+		return nil, err
+	}
+	if run.Replicas, err = d.readReplicas(); err != nil {
+		return nil, err
+	}
+	run.Logs, run.KeyPages, err = d.files()
+	return run, err
+}
+
+func (d *Dir) readHistory() (*history.History, error) {
+	if _, err := os.Stat(d.HistoryPath()); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	h, err := history.ReadFile(d.HistoryPath())
+	if err != nil {
+		return nil, fmt.Errorf("results: reading the history: %w", err)
+	}
+	return h, nil
+}
+
+func (d *Dir) readVerdicts() (*Verdicts, error) {
+	// The outer fields hide those of the embedded type, so that every field
+	// which needs no care of its own is read as it is.
+	type result struct {
+		checkers.Result
+		Verdict verdictWord `json:"verdict"`
+	}
+	var in struct {
+		Verdicts
+		Verdict verdictWord `json:"verdict"`
+		Results []result    `json:"results"`
+	}
+	there, err := d.readJSON(verdictsFile, &in)
+	if err != nil || !there {
+		return nil, err
+	}
+	v := in.Verdicts
+	v.Verdict = checkers.Verdict(in.Verdict)
+	for _, r := range in.Results {
+		r.Result.Verdict = checkers.Verdict(r.Verdict)
+		v.Results = append(v.Results, r.Result)
+	}
+	return &v, nil
+}
+
+// verdictWord reads a verdict from its word.
+type verdictWord checkers.Verdict
+
+func (v *verdictWord) UnmarshalText(p []byte) error {
+	for _, known := range []checkers.Verdict{checkers.Unknown, checkers.Held, checkers.Broken} {
+		if string(p) == known.String() {
+			*v = verdictWord(known)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no verdict: want held, broken or unknown", p)
+}
+
+func (d *Dir) readReplicas() (*Replicas, error) {
+	var in replicasJSON
+	there, err := d.readJSON(replicasFile, &in)
+	if err != nil || !there {
+		return nil, err
+	}
+	r := &Replicas{Settled: in.Settled, States: make([][]harness.Replica, len(in.Nodes))}
+	for node, row := range in.Nodes {
+		if row == nil {
+			continue
+		}
+		r.States[node] = make([]harness.Replica, len(row))
+		for key, j := range row {
+			s := harness.Replica{Value: history.Nil, Stamp: j.Stamp}
+			if j.Value != nil {
+				s.Present, s.Value = true, history.Value(*j.Value)
+			}
+			r.States[node][key] = s
+		}
+	}
+	return r, nil
+}
