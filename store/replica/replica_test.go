@@ -2,6 +2,8 @@ package replica
 
 import (
 	"errors"
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -88,6 +90,56 @@ func TestNonsenseIsIgnored(t *testing.T) {
 	require.Len(t, c.network, before)
 	c.settle()
 	require.Contains(t, c.told(), `n0 put k "v": ok 1.0.1.1, by 2`)
+}
+
+// No message can make a node panic, whatever is in it.
+func TestRandomMessages(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	c, err := newCluster(abd(3))
+	require.NoError(t, err)
+	c.quiet = true
+	m := c.nodes[0]
+	for i := range 200_000 {
+		msg := Message{
+			Type: MessageType(rng.IntN(7)), ID: rng.Uint64N(100), Boot: rng.Uint64N(3), Round: uint8(rng.IntN(4)),
+			Key: "kl"[:rng.IntN(3)], TagOnly: rng.IntN(2) == 0, Found: rng.IntN(2) == 0,
+			Record: Record{
+				Stamp:   Stamp{Counter: rng.Int64N(5) - 2, Node: NodeID(rng.IntN(5)), Boot: rng.Uint64N(2), Seq: rng.Uint64N(2)},
+				Deleted: rng.IntN(2) == 0,
+			},
+		}
+		m.core.Receive(c.now(m), NodeID(rng.IntN(5)), msg)
+		c.carry(m)
+		switch {
+		case i%7 == 0:
+			c.request(m, Op(1+rng.IntN(3)), "k", "v")
+		case i%11 == 0:
+			c.sync(m)
+		case i%13 == 0:
+			c.fail(m, 0)
+		case i%101 == 0:
+			c.advance(time.Second)
+		}
+		c.network = c.network[:0]
+	}
+	c.sync(m)
+	c.advance(2 * time.Second)
+	require.Empty(t, c.asked, "every request was answered")
+	require.Empty(t, m.core.requests)
+}
+
+// A record with the highest stamp there is leaves no room for another version.
+func TestNoStampLeft(t *testing.T) {
+	c, err := newCluster(abd(3))
+	require.NoError(t, err)
+	c.nodes[1].core.Receive(c.now(c.nodes[1]), 2, Message{
+		Type: MsgStore, Key: "k", Record: Record{Stamp: Stamp{Counter: math.MaxInt64, Node: 2, Boot: 1, Seq: 1}},
+	})
+	c.carry(c.nodes[1])
+	c.settle()
+	c.request(c.nodes[0], Put, "k", "v")
+	c.settle()
+	require.Contains(t, c.told(), "failed, not done: no version is left above the highest one seen")
 }
 
 func TestFinishedRequestsAreForgotten(t *testing.T) {
