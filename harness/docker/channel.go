@@ -106,7 +106,7 @@ func (c *channel) call(ctx context.Context, op string, args, into any) error {
 	_, err = c.conn.Conn.Write(append(line, '\n'))
 	c.write.Unlock()
 	if err != nil {
-		return fmt.Errorf("agent %s: %s: %w%s", c.name, op, err, c.stderr.note())
+		return fmt.Errorf("agent %s: %s: %w: %w%s", c.name, op, errAgentGone, err, c.stderr.note())
 	}
 	return c.await(ctx, op, answer, into)
 }
@@ -138,16 +138,6 @@ func (c *channel) await(ctx context.Context, op string, answer <-chan agent.Resp
 }
 
 var errAgentGone = errors.New("the agent has ended")
-
-// gone says whether the agent has ended.
-func (c *channel) gone() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
-}
 
 // close ends the agent's input, on which it undoes what it did and exits.
 func (c *channel) close() {

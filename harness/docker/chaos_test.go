@@ -362,7 +362,7 @@ func TestFiveNodes(t *testing.T) {
 	defer cancel()
 	require.NoError(t, err)
 	t.Logf("5 nodes ready after %v", time.Since(began).Round(time.Millisecond))
-	require.Len(t, leftOf(t, w.Run()), 5*3+2+1, "nodes with holders and volumes, reaper, fabric, network")
+	require.Len(t, leftOf(t, w.Run()), 5*3+2+1, "nodes with holders and volumes, reaper, host, network")
 	began = time.Now()
 	cancel()
 	require.NoError(t, w.Close(context.Background()), "waits for the closing that the context began")

@@ -69,7 +69,7 @@ func (w *World) SetClock(ctx context.Context, number int, c harness.Clock, lease
 	before := n.clock
 	now := w.Now()
 	n.clock.set, n.clock.since, n.clock.until = c, now, now+int64(lease)
-	status, err := w.inspect(ctx, n)
+	status, _, err := w.inspect(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -108,23 +108,33 @@ func (w *World) reapplyClock(ctx context.Context, n *node) error {
 	return w.applyClock(ctx, n)
 }
 
+// applyClock sets a running node's clock as it must be now.
 func (w *World) applyClock(ctx context.Context, n *node) error {
-	if n.clock.agent != nil && n.clock.agent.gone() {
-		n.clock.drop()
-	}
-	if n.clock.agent == nil {
-		w.clockAgents.Add(1)
-		l := labels(w.run, agent.RoleClock)
-		l[agent.LabelNode] = strconv.Itoa(n.number)
-		a, _, err := w.engine.startAgent(ctx, spec{
-			name: fmt.Sprintf("%s-clock%d-%d", w.prefix, n.number, w.clockAgents.Load()), image: w.agentImage,
-			labels: l, network: "none", pid: "container:" + n.id(), caps: []string{"SYS_PTRACE"}, autoRemove: true,
-		}, agent.RoleClock, nil)
-		if err != nil {
+	if n.clock.agent != nil {
+		err := w.tellClock(ctx, n)
+		if !errors.Is(err, errAgentGone) {
 			return err
 		}
-		n.clock.agent = a
+		n.clock.drop() // its lease was over
 	}
+	if err := w.startClock(ctx, n); err != nil {
+		return err
+	}
+	return w.tellClock(ctx, n)
+}
+
+func (w *World) startClock(ctx context.Context, n *node) error {
+	l := labels(w.run, agent.RoleClock)
+	l[agent.LabelNode] = strconv.Itoa(n.number)
+	a, _, err := w.engine.startAgent(ctx, spec{
+		name: fmt.Sprintf("%s-clock%d-%d", w.prefix, n.number, w.clockAgents.Add(1)), image: w.agentImage, labels: l,
+		network: "none", pid: "container:" + n.id(), caps: []string{"SYS_PTRACE"}, autoRemove: true,
+	}, agent.RoleClock, nil)
+	n.clock.agent = a
+	return err
+}
+
+func (w *World) tellClock(ctx context.Context, n *node) error {
 	now := w.Now()
 	c := n.clock.at(now)
 	left := max(time.Duration(n.clock.until-now), time.Millisecond)

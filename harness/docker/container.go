@@ -27,7 +27,8 @@ type spec struct {
 	addr      netip.Addr
 	publish   []int // TCP ports
 	publishOn netip.Addr
-	pid       string
+	pid       string // mode of the process namespace
+	users     string // mode of the user namespace
 	sysctls   map[string]string
 	binds     []string
 
@@ -52,6 +53,7 @@ func (e *engine) create(ctx context.Context, s spec) (testcontainers.Container, 
 		HostConfigModifier: func(h *container.HostConfig) {
 			h.NetworkMode = container.NetworkMode(s.network)
 			h.PidMode = container.PidMode(s.pid)
+			h.UsernsMode = container.UsernsMode(s.users)
 			h.Sysctls = s.sysctls
 			h.Binds = s.binds
 			h.AutoRemove = s.autoRemove

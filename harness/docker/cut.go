@@ -107,7 +107,7 @@ func (w *World) applyCuts(ctx context.Context) error {
 			MS: int64((left[i] + time.Millisecond - 1) / time.Millisecond),
 		}
 	}
-	return w.fabric.call(ctx, agent.OpCut, args, nil)
+	return w.host.call(ctx, agent.OpCut, args, nil)
 }
 
 func checkLease(d time.Duration) error {

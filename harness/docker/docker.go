@@ -10,7 +10,7 @@
 //	            harness process (this package)
 //	   JSON lines over the engine's attach stream │ clients: TCP
 //	  ┌────────┬──────────────┬─────────┬─────────┴──────┐
-//	reaper   fabric         clock     holder 0 …       holder n-1     agents
+//	reaper   host           clock     holder 0 …       holder n-1     agents
 //	removes  cuts links     sets the  network namespace, address,
 //	the run  on the bridge  wall      published port, probes
 //	                        clock     node 0   …       node n-1       the system

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 
 	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/docker/agent"
 )
 
 // node is one node: its place in the network, which lasts as long as the world,
@@ -146,7 +148,7 @@ func (w *World) Pause(ctx context.Context, number int, lease time.Duration) erro
 	n.paused.set(n, lease, w.heal(n, "resume", func(ctx context.Context) error { return w.resume(ctx, n) }))
 	if err := w.engine.ContainerPause(ctx, n.id()); err != nil {
 		// A second pause only renews the lease.
-		if s, statusErr := w.inspect(ctx, n); statusErr == nil && s.Paused {
+		if s, _, statusErr := w.inspect(ctx, n); statusErr == nil && s.Paused {
 			return nil
 		}
 		n.paused.end()
@@ -169,7 +171,7 @@ func (w *World) Resume(ctx context.Context, number int) error {
 func (w *World) resume(ctx context.Context, n *node) error {
 	n.paused.end()
 	if err := w.engine.ContainerUnpause(ctx, n.id()); err != nil {
-		if s, statusErr := w.inspect(ctx, n); statusErr == nil && !s.Paused {
+		if s, _, statusErr := w.inspect(ctx, n); statusErr == nil && !s.Paused {
 			return nil // nothing to resume
 		}
 		return fmt.Errorf("resume node %d: %w", n.number, err)
@@ -184,37 +186,49 @@ func (w *World) Status(ctx context.Context, number int) (harness.Status, error) 
 	if err != nil {
 		return harness.Status{}, err
 	}
-	s, err := w.inspect(ctx, n)
+	s, pid, err := w.inspect(ctx, n)
 	if err != nil || !s.Up {
 		return s, err
 	}
+	s.Work, err = w.work(ctx, n, pid)
+	return s, err
+}
+
+// work asks the agent on the engine's machine or, where that cannot see the
+// node's processes, the engine, which is much slower.
+func (w *World) work(ctx context.Context, n *node, pid int) (uint64, error) {
+	var r agent.WorkResult
+	agentErr := w.host.call(ctx, agent.OpWork, agent.WorkArgs{PID: pid}, &r)
+	if agentErr == nil {
+		return r.NS, nil
+	}
 	stats, err := w.engine.ContainerStatsOneShot(ctx, n.id())
 	if err != nil {
-		return s, fmt.Errorf("processor time of node %d: %w", number, err)
+		return 0, fmt.Errorf("processor time of node %d: %w", n.number, errors.Join(agentErr, err))
 	}
 	defer stats.Body.Close()
 	var usage container.StatsResponse
 	if err := json.NewDecoder(stats.Body).Decode(&usage); err != nil {
-		return s, fmt.Errorf("processor time of node %d: %w", number, err)
+		return 0, fmt.Errorf("processor time of node %d: %w", n.number, errors.Join(agentErr, err))
 	}
-	s.Work = usage.CPUStats.CPUUsage.TotalUsage
-	return s, nil
+	return usage.CPUStats.CPUUsage.TotalUsage, nil
 }
 
-// inspect is Status without the work.
-func (w *World) inspect(ctx context.Context, n *node) (harness.Status, error) {
+// inspect is Status without the work, and the main process as the engine's
+// machine numbers it.
+func (w *World) inspect(ctx context.Context, n *node) (s harness.Status, pid int, err error) {
 	c, err := w.engine.ContainerInspect(ctx, n.id())
 	if err != nil {
-		return harness.Status{}, fmt.Errorf("status of node %d: %w", n.number, err)
+		return s, 0, fmt.Errorf("status of node %d: %w", n.number, err)
 	}
 	started, err := time.Parse(time.RFC3339Nano, c.State.StartedAt)
 	if err != nil {
-		return harness.Status{}, fmt.Errorf("status of node %d: when it started: %w", n.number, err)
+		return s, 0, fmt.Errorf("status of node %d: when it started: %w", n.number, err)
 	}
 	return harness.Status{
 		Up: c.State.Running, Paused: c.State.Paused,
 		Incarnation: uint64(started.UnixNano()),
-	}, nil
+	}, c.State.Pid, nil
 }
 
 // Log implements [harness.World].

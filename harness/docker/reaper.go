@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/assay-chaos/assay/harness/docker/agent"
@@ -18,7 +20,7 @@ func (w *World) startReaper(ctx context.Context) error {
 	reaper, _, err := w.engine.startAgent(ctx, spec{
 		name: w.prefix + "-reaper", image: w.agentImage, labels: labels(w.run, agent.RoleReaper),
 		env:     map[string]string{agent.EnvRun: w.run},
-		network: "none", binds: []string{socket + ":" + agent.EngineSocket},
+		network: "none", users: "host", binds: []string{socket + ":" + agent.EngineSocket},
 		autoRemove: true,
 	}, agent.RoleReaper, &hello)
 	if err == nil {
@@ -76,15 +78,20 @@ func (w *World) Close(ctx context.Context) error {
 // inside the engine, so the last word is the reaper's, which looks twice.
 func (w *World) abandon(ctx context.Context) error {
 	return w.shut(ctx, func(ctx context.Context) error {
-		if err := w.sweep(ctx, w.reaperID(ctx)); err != nil || w.reaper == nil {
+		reaper := w.reaperID(ctx)
+		if err := w.sweep(ctx, reaper); err != nil || reaper == "" {
 			return err
 		}
+		removed, failed := w.engine.ContainerWait(ctx, reaper, container.WaitConditionRemoved)
 		_ = w.reaper.conn.CloseWrite() // it may have ended already
 		select {
-		case <-w.reaper.closed:
+		case <-removed:
 			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("docker: wait for the reaper: %w", ctx.Err())
+		case err := <-failed:
+			if cerrdefs.IsNotFound(err) {
+				return nil
+			}
+			return fmt.Errorf("docker: wait for the reaper: %w", err)
 		}
 	})
 }
@@ -96,8 +103,8 @@ func (w *World) shut(ctx context.Context, remove func(context.Context) error) er
 		w.Stop()
 		ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 		defer cancel()
-		if w.fabric != nil {
-			w.fabric.close() // it takes its rules along
+		if w.host != nil {
+			w.host.close() // it takes its rules along
 		}
 		err := remove(ctx)
 		for _, n := range w.nodes {

@@ -30,11 +30,11 @@ type World struct {
 	network               string
 	nodes                 []*node
 
-	reaper    *channel
-	rtoMax    bool // the kernel has net.ipv4.tcp_rto_max_ms
-	fabric    *channel
-	fabricErr error // why links cannot be cut
-	cuts      cuts
+	reaper *channel
+	rtoMax bool // the kernel has net.ipv4.tcp_rto_max_ms
+	host   *channel
+	cutErr error // why links cannot be cut
+	cuts   cuts
 
 	clockAgents atomic.Int64 // numbers them
 
@@ -103,7 +103,7 @@ func (w *World) Supports(c harness.Capability) error {
 	case harness.CanKill, harness.CanPause:
 		return nil
 	case harness.CanCut:
-		return w.fabricErr
+		return w.cutErr
 	case harness.CanClock:
 		if w.engine.arch != "amd64" {
 			return fmt.Errorf("docker: clocks can be changed from outside on amd64 only, and the engine runs %s: clock faults are not tested here", w.engine.arch)
@@ -165,7 +165,7 @@ func (w *World) bringUp(ctx context.Context) error {
 		w.nodes[i] = &node{number: i, name: fmt.Sprintf("%s-node%d", w.prefix, i), addr: addr}
 	}
 	tasks := make([]func() error, 0, len(w.nodes)+1)
-	tasks = append(tasks, func() error { return w.startFabric(ctx) })
+	tasks = append(tasks, func() error { return w.startHost(ctx) })
 	for _, n := range w.nodes {
 		tasks = append(tasks, func() error { return w.startNode(ctx, n, peers, direct) })
 	}
@@ -197,24 +197,24 @@ func (w *World) images(ctx context.Context) error {
 	)
 }
 
-func (w *World) startFabric(ctx context.Context) error {
-	var hello agent.FabricHello
-	fabric, _, err := w.engine.startAgent(ctx, spec{
-		name: w.prefix + "-fabric", image: w.agentImage, labels: labels(w.run, agent.RoleFabric),
+// startHost starts the agent on the engine's machine. A cluster without
+// partitions is still worth something; a test that asks for them learns why
+// there are none.
+func (w *World) startHost(ctx context.Context) error {
+	var hello agent.HostHello
+	host, _, err := w.engine.startAgent(ctx, spec{
+		name: w.prefix + "-host", image: w.agentImage, labels: labels(w.run, agent.RoleHost),
 		env:     map[string]string{agent.EnvTable: "assay_" + w.run},
-		network: "host", caps: []string{"NET_ADMIN"},
-	}, agent.RoleFabric, &hello)
-	if err != nil && ctx.Err() != nil {
+		network: "host", pid: "host", users: "host", caps: []string{"NET_ADMIN"},
+	}, agent.RoleHost, &hello)
+	if err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
-	if err != nil {
-		// A cluster without partitions is still worth something; a test that
-		// asks for them learns why there are none.
-		w.fabricErr = fmt.Errorf("docker: links cannot be cut on this engine: %w", err)
-		w.cfg.Logf("%v", w.fabricErr)
-		return nil
+	w.host = host
+	if hello.CutError != "" {
+		w.cutErr = fmt.Errorf("docker: links cannot be cut on this engine, so partitions are not tested here: %s", hello.CutError)
+		w.cfg.Logf("%v", w.cutErr)
 	}
-	w.fabric = fabric
 	return nil
 }
 
@@ -321,7 +321,7 @@ func (w *World) awaitReady(ctx context.Context, n *node) error {
 		}
 		dead := false
 		if i%20 == 0 { // it costs the engine something
-			s, statusErr := w.inspect(ctx, n)
+			s, _, statusErr := w.inspect(ctx, n)
 			dead = statusErr == nil && !s.Up
 		}
 		if dead || ctx.Err() != nil {

@@ -5,8 +5,9 @@
 //
 //   - [RoleHolder] owns the network namespace and address of one node, and
 //     sends and receives probe packets in it;
-//   - [RoleFabric] sits in the engine's own network namespace and cuts links
-//     between nodes (CAP_NET_ADMIN);
+//   - [RoleHost] sits in the network and process namespaces of the engine's
+//     machine, cuts links between nodes, and reads how long they ran
+//     (CAP_NET_ADMIN);
 //   - [RoleClock] joins one node's process namespace and sets the wall clock
 //     that its processes see (CAP_SYS_PTRACE);
 //   - [RoleReaper] removes everything of a run when the harness is gone (the
@@ -37,7 +38,7 @@ const EnvRole = "ASSAY_AGENT_ROLE"
 // The roles.
 const (
 	RoleHolder = "holder"
-	RoleFabric = "fabric"
+	RoleHost   = "host"
 	RoleClock  = "clock"
 	RoleReaper = "reaper"
 )
@@ -81,12 +82,12 @@ func newRole(role string) (player, error) {
 	switch role {
 	case RoleHolder:
 		return &holder{}, nil
-	case RoleFabric:
-		return &fabric{name: os.Getenv(EnvTable)}, nil
+	case RoleHost:
+		return &host{fabric: fabric{name: os.Getenv(EnvTable)}}, nil
 	case RoleClock:
 		return &clock{}, nil
 	case RoleReaper:
 		return newReaper(os.Getenv(EnvRun)), nil
 	}
-	return nil, fmt.Errorf("unknown role %q in %s: want holder, fabric, clock or reaper", role, EnvRole)
+	return nil, fmt.Errorf("unknown role %q in %s: want holder, host, clock or reaper", role, EnvRole)
 }

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,22 +39,24 @@ type fabric struct {
 	set  *nftables.Set
 }
 
-func (f *fabric) hello() (any, error) {
+// start makes the table, with nothing cut. Owner says that the kernel removes
+// it with us.
+func (f *fabric) start() (owner bool, err error) {
 	if f.name == "" {
-		return nil, fmt.Errorf("no table name in %s", EnvTable)
+		return false, fmt.Errorf("no table name in %s", EnvTable)
 	}
-	owner, err := f.open(true)
+	owner, err = f.open()
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if err := f.build(); err != nil {
-		return nil, errors.Join(fmt.Errorf("set up table bridge %s: %w (partitions need nftables with the bridge family: kernel option NF_TABLES_BRIDGE, Linux 4.18 or later)", f.name, err), f.close())
+		return false, errors.Join(fmt.Errorf("set up table bridge %s: %w (partitions need nftables with the bridge family: kernel option NF_TABLES_BRIDGE, Linux 4.18 or later)", f.name, err), f.close())
 	}
-	return FabricHello{Owner: owner}, nil
+	return owner, nil
 }
 
 // open makes the table, owned by our socket if the kernel knows how.
-func (f *fabric) open(own bool) (owner bool, err error) {
+func (f *fabric) open() (owner bool, err error) {
 	// The library cannot set a table's flags, so the table is made with a
 	// raw batch. It must go over the library's own socket, as the owner is
 	// the socket.
@@ -70,17 +70,15 @@ func (f *fabric) open(own bool) (owner bool, err error) {
 	}
 	f.conn = conn
 	f.tbl = &nftables.Table{Family: nftables.TableFamilyBridge, Name: f.name}
-	if own {
-		err := createOwnedTable(socket, f.name)
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
-			return false, errors.Join(fmt.Errorf("create table bridge %s: %w", f.name, err), f.conn.CloseLasting())
-		}
+	err = createOwnedTable(socket, f.name)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
+		f.conn.AddTable(f.tbl) // an older kernel
+		return false, nil
 	}
-	f.conn.AddTable(f.tbl)
-	return false, nil
+	return false, errors.Join(fmt.Errorf("create table bridge %s: %w", f.name, err), f.conn.CloseLasting())
 }
 
 // createOwnedTable sends one batch with NFT_MSG_NEWTABLE and flag owner.
@@ -139,17 +137,6 @@ func (f *fabric) build() error {
 	return f.conn.Flush()
 }
 
-func (f *fabric) handle(_ context.Context, op string, raw json.RawMessage) (any, error) {
-	if op != OpCut {
-		return nil, unknownOp(op)
-	}
-	a, err := args[CutArgs](op, raw)
-	if err != nil {
-		return nil, err
-	}
-	return nil, f.cut(a.Links)
-}
-
 // cut replaces the whole set in one transaction. Deleting single elements
 // would fail when the kernel has just timed one of them out.
 func (f *fabric) cut(links []CutLink) error {
@@ -193,8 +180,7 @@ func linkKey(l CutLink) ([]byte, error) {
 	return append(from.AsSlice(), to.AsSlice()...), nil
 }
 
-func (f *fabric) done() <-chan struct{} { return nil }
-
+// close removes the table, and with it every cut.
 func (f *fabric) close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

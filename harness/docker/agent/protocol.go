@@ -7,7 +7,7 @@ import (
 
 // Environment variables that configure the roles.
 const (
-	EnvTable = "ASSAY_TABLE" // fabric: name of its table
+	EnvTable = "ASSAY_TABLE" // host: name of its nftables table
 	EnvRun   = "ASSAY_RUN"   // reaper: value of LabelRun to remove
 )
 
@@ -38,7 +38,8 @@ const (
 	OpTime  = "time"  // holder: nil → TimeResult
 	OpSend  = "send"  // holder: SendArgs → nil
 	OpAwait = "await" // holder: AwaitArgs → AwaitResult
-	OpCut   = "cut"   // fabric: CutArgs → nil
+	OpCut   = "cut"   // host: CutArgs → nil
+	OpWork  = "work"  // host: WorkArgs → WorkResult
 	OpSet   = "set"   // clock: SetArgs → SetResult
 	OpBeat  = "beat"  // reaper: nil → nil
 )
@@ -48,11 +49,13 @@ type HolderHello struct {
 	ProbePort int `json:"probe_port"` // UDP
 }
 
-// FabricHello greets from the fabric agent.
-type FabricHello struct {
-	// Owner says that the kernel removes the table when the agent dies in
-	// any way.
+// HostHello greets from the host's agent.
+type HostHello struct {
+	// Owner says that the kernel removes the table of cut links when the
+	// agent dies in any way.
 	Owner bool `json:"owner"`
+	// CutError says why links cannot be cut, if so.
+	CutError string `json:"cut_error,omitempty"`
 }
 
 // ReaperHello greets from the reaper, which is the first to see the kernel.
@@ -97,6 +100,17 @@ type CutLink struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 	MS   int64  `json:"ms"`
+}
+
+// WorkArgs names a container by one of its processes, as the engine's machine
+// numbers them.
+type WorkArgs struct {
+	PID int `json:"pid"`
+}
+
+// WorkResult is the processor time of all its threads.
+type WorkResult struct {
+	NS uint64 `json:"ns"`
 }
 
 // SetArgs sets the wall clock of every process in the agent's namespace, until

@@ -13,7 +13,7 @@ import (
 )
 
 // Sweep removes every container, network and volume that carries
-// [LabelRun] = run, and nothing else, through the engine's HTTP API. The fabric
+// [LabelRun] = run, and nothing else, through the engine's HTTP API. The host's
 // agent is stopped before it is removed, so that it takes its rules along. The
 // container keep, if any, stays. Sweep returns when the engine lists nothing
 // more of the run, or an error that says what was left when ctx was done.
@@ -58,7 +58,7 @@ func (s sweeper) round() (found int, err error) {
 		}
 		found++
 		all.do(func() error {
-			if c.Labels[LabelRole] == RoleFabric && c.State == "running" {
+			if c.Labels[LabelRole] == RoleHost && c.State == "running" {
 				if err := s.call(http.MethodPost, "/containers/"+c.ID+"/stop?t=2"); err != nil {
 					return err
 				}
