@@ -86,6 +86,9 @@ func (r *run) offer(now int64) (next int64, err error) {
 		}
 		r.gen = g
 		now = r.now()
+		if err := r.checkInstant(now); err != nil {
+			return 0, err
+		}
 		r.invoke(op, now)
 	}
 	return next, nil
@@ -114,6 +117,21 @@ func (r *run) checkOffer(op gen.Op, now int64) error {
 		return r.generatorError("offered an operation with the unknown function %v: set Op.F", op.F)
 	case op.Key < 0 || int(op.Key) >= keys:
 		return r.generatorError("offered a %v on key %d, but Workload.Keys has %d keys", op.F, op.Key, keys)
+	}
+	return nil
+}
+
+// instantLimit is how many operations a client may begin at one instant, on
+// average. In a simulated world, where an operation can take no time at all,
+// there would be no end of them.
+const instantLimit = 10_000
+
+func (r *run) checkInstant(now int64) error {
+	if now != r.instant {
+		r.instant, r.instantOps = now, 0
+	}
+	if r.instantOps++; r.instantOps > instantLimit*len(r.slots) {
+		return fmt.Errorf("%d operations began at the time %v: the clients answer without any time passing, so the run would never end; limit the generator with gen.Rate", r.instantOps, time.Duration(now))
 	}
 	return nil
 }

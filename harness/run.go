@@ -129,6 +129,9 @@ type run struct {
 	gen     gen.Generator
 	genDone bool
 	invoked uint64
+	// instantOps is how many operations began at the time instant.
+	instant    int64
+	instantOps int
 
 	slots    []slot // by worker
 	idle     gen.Set
