@@ -85,8 +85,9 @@ func (d *decoder) event(tag byte) {
 		}
 	case evPhase:
 		if name, at := d.string(), d.time(); d.err == nil {
-			d.endPhase(at)
-			d.h.Phases = append(d.h.Phases, Phase{Name: name, Start: at, End: Never})
+			if d.endPhase(at); d.err == nil {
+				d.h.Phases = append(d.h.Phases, Phase{Name: name, Start: at, End: Never})
+			}
 		}
 	case evEnd:
 		if at := d.time(); d.err == nil {

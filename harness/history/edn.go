@@ -269,7 +269,7 @@ func appendEDNText(b []byte, s string) []byte {
 			b = append(b, '\\', byte(r))
 		case r == '\n':
 			b = append(b, `\n`...)
-		case r < ' ' || r == 0x7f:
+		case r < ' ':
 			b = fmt.Appendf(b, `\u%04x`, r)
 		default:
 			b = utf8.AppendRune(b, r)

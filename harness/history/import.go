@@ -154,7 +154,7 @@ func checkText(b []byte, line int) (int, error) {
 }
 
 func badControl(c byte) bool {
-	return c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f' || c == 0x7f
+	return c < ' ' && c != '\t' && c != '\n' && c != '\r' && c != '\f'
 }
 
 // lines reads lines of a bounded length.

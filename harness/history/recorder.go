@@ -151,6 +151,7 @@ func (r *Recorder) Invoke(op Op) (id int) {
 	if !r.writable("operation", "") {
 		return -1
 	}
+	op.Return, op.Out, op.Outcome, op.Err = Never, Nil, Info, 0
 	if err := r.tables.validInvoke(&op); err != nil {
 		r.misuse("process %d invokes %v: %v", op.Process, op.F, err)
 		return -1
