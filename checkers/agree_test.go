@@ -43,7 +43,7 @@ func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones boo
 	if r.verdict != Unknown {
 		require.Equal(t, want, r.verdict, "zones (%s) on %s", r.why, notation(ops))
 	}
-	if r.verdict == Broken {
+	if decideZones(h, whole(h), opts).verdict == Broken {
 		// What is given as proof must be one on its own.
 		var proof []history.Op
 		for _, i := range r.proof {
@@ -90,12 +90,17 @@ func TestDecisionsAgreeOnCompareAndSet(t *testing.T) {
 	for _, opts := range []Options{{}, {FailedCAS: ObserveFailedCAS}} {
 		r := small{Rand: rand.New(rand.NewPCG(3, 1)), maxOps: 9, cas: true, blind: opts.FailedCAS == ObserveFailedCAS}
 		seen := map[Verdict]int{}
-		for range 15_000 {
-			v, _ := agree(t, r.history(), opts)
+		searched := 0
+		for range 20_000 {
+			v, unsearched := agree(t, r.history(), opts)
 			seen[v]++
+			if !unsearched {
+				searched++
+			}
 		}
-		require.Greater(t, seen[Held], 1_000)
-		require.Greater(t, seen[Broken], 1_000)
+		require.Greater(t, seen[Held], 5_000)
+		require.Greater(t, seen[Broken], 5_000)
+		require.Equal(t, r.blind, searched > 0)
 	}
 }
 

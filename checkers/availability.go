@@ -312,7 +312,7 @@ func (r recovery) judge(res Result) Result {
 			slowest = max(slowest, s.first-r.start)
 		case s.tries < r.minTries:
 			if few == "" {
-				few = fmt.Sprintf("only %s at %s in the %s after healing, fewer than %d", plural(s.tries, k.f.String()), name, span(r.bound-r.start), r.minTries)
+				few = fmt.Sprintf("only %s at %s in the %s after healing, fewer than %d", plural(s.tries, k.f.String()+" operation"), name, span(r.bound-r.start), r.minTries)
 			}
 		default:
 			res.Violations++

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
 )
 
@@ -27,9 +28,8 @@ func (l load) history() *history.History {
 	r := rand.New(rand.NewPCG(l.seed, 7))
 	const mean = 1e6
 	type event struct {
-		at    int64
-		apply bool
-		op    int
+		at int64
+		op int
 	}
 	ops := make([]history.Op, 0, l.ops)
 	free := make([]int64, l.clients)
@@ -134,6 +134,42 @@ func BenchmarkLinearizable(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
 			b.ReportMetric(added(func() { CheckModel(h, ModelRegister, Options{}, Budget{}) })/1e6, "peak-MB")
 		})
+	}
+}
+
+// BenchmarkLinearizableCAS is the same with a third of compare-and-sets, whose
+// failures tell what they saw.
+func BenchmarkLinearizableCAS(b *testing.B) {
+	const n = 1_000_000
+	h := load{seed: 2, ops: n, clients: 10, cas: 1. / 3}.history()
+	b.ReportAllocs()
+	for b.Loop() {
+		r := CheckModel(h, ModelCASRegister, Options{}, Budget{})
+		require.Equal(b, Held, r.Verdict, r.Reason)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/operation")
+}
+
+// BenchmarkFreshReads and the others judge a million operations on one key.
+func BenchmarkFreshReads(b *testing.B)   { benchmarkClaim(b, FreshReads) }
+func BenchmarkNoLostWrites(b *testing.B) { benchmarkClaim(b, NoLostWrites) }
+func BenchmarkAvailable(b *testing.B)    { benchmarkClaim(b, Available) }
+func BenchmarkTested(b *testing.B)       { benchmarkClaim(b, Tested) }
+
+func benchmarkClaim(b *testing.B, c Claim) {
+	in := Input{History: load{seed: 1, ops: 1_000_000, clients: 50}.history()}
+	last := in.History.Ops[0]
+	for _, o := range in.History.Ops {
+		if o.F == history.Read && o.Call > last.Call {
+			last = o
+		}
+	}
+	in.Replicas = [][]harness.Replica{{{Present: true, Value: last.Out}}}
+	check := JudgeOptions{}.checker(c)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := check(in, Budget{})
+		require.Equal(b, Held, r.Verdict, r.Reason)
 	}
 }
 

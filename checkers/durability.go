@@ -60,14 +60,14 @@ func NoLostWritesWith(opts DurabilityOptions) Checker {
 		switch {
 		case d.acknowledged == 0:
 			res.Reason = "no write was acknowledged"
-		case d.lost == 0 && source == fromNothing:
+		case d.lost == 0 && source == nowhere:
 			res.Reason = "neither replicas nor reads of the recovery phase were there to look for the writes in"
 		case d.lost == 0 && d.unseen > 0:
 			res.Reason = fmt.Sprintf("of %s on %s nothing could be seen at the end", plural(d.unseen, "acknowledged write"), keyText(h, d.unseenKey))
 		case d.lost == 0:
 			res.Verdict = Held
 			res.Reason = fmt.Sprintf("%s; %s", plural(d.acknowledged, "acknowledged write"), source)
-		case missing > 0 && source == fromReplicas && !d.certain:
+		case missing > 0 && source == atReplicas && !d.certain:
 			res.Reason = fmt.Sprintf("%s at the replicas that could be read, but %s could not be: %s", missingText(d.lost), plural(missing, "replica"), d.why)
 			res.Key, res.Ops = d.firstKey, d.proof
 		default:
@@ -90,23 +90,23 @@ func missingText(n int) string {
 type source string
 
 const (
-	fromReplicas source = "none is missing at the replicas"
-	fromReads    source = "none is missing from the reads of the recovery phase"
-	fromNothing  source = ""
+	atReplicas source = "none is missing at the replicas"
+	inReads    source = "none is missing from the reads of the recovery phase"
+	nowhere    source = ""
 )
 
 func finalSource(in Input) source {
 	for _, row := range in.Replicas {
 		if row != nil {
-			return fromReplicas
+			return atReplicas
 		}
 	}
 	for _, p := range in.History.Phases {
 		if p.Name == history.PhaseRecovery && p.End > p.Start {
-			return fromReads
+			return inReads
 		}
 	}
-	return fromNothing
+	return nowhere
 }
 
 // unread counts the replicas that could not be read.
@@ -167,7 +167,7 @@ func (d *durability) key(k keyView, src source) {
 		}
 	}
 	after := func(int64) newest { return replicas }
-	if src != fromReplicas {
+	if src != atReplicas {
 		after = d.recoveryReads(k.view, from)
 	}
 	overlapping := func(int64) newest { return newest{} }

@@ -129,47 +129,45 @@ func origins(v view, initial history.Value) map[history.Value]origin {
 	return from
 }
 
-// completed is the ok writes of a key by end, each with the greatest call
-// among it and those before it.
-type completed struct {
-	ends  []int64
+// overwriters is the ok writes of a key by call, each with the one that ended
+// first of it and those after it.
+type overwriters struct {
 	calls []int64
-	write []int // the one whose call it is
+	ends  []int64
+	write []int // the one whose end it is
 }
 
-func completedWrites(v view) completed {
-	var done []int32
+func overwritersOf(v view) overwriters {
+	var ok []int32
 	for i, n := 0, v.len(); i < n; i++ {
 		o := v.at(i)
 		if _, wrote := writes(o); wrote && o.Outcome == history.OK {
-			done = append(done, int32(i))
+			ok = append(ok, int32(i))
 		}
 	}
-	slices.SortFunc(done, func(a, b int32) int {
-		if c := compare(v.at(int(a)).Return, v.at(int(b)).Return); c != 0 {
-			return c
-		}
-		return int(a - b)
-	})
-	c := completed{ends: make([]int64, len(done)), calls: make([]int64, len(done)), write: make([]int, len(done))}
-	for k, i := range done {
-		o := v.at(int(i))
-		c.ends[k], c.calls[k], c.write[k] = o.Return, o.Call, v.index(int(i))
-		if k > 0 && c.calls[k-1] > o.Call {
-			c.calls[k], c.write[k] = c.calls[k-1], c.write[k-1]
+	byCall := func(a, b int32) int { return compare(v.at(int(a)).Call, v.at(int(b)).Call) }
+	if !slices.IsSortedFunc(ok, byCall) {
+		slices.SortStableFunc(ok, byCall)
+	}
+	w := overwriters{calls: make([]int64, len(ok)), ends: make([]int64, len(ok)), write: make([]int, len(ok))}
+	for k := len(ok) - 1; k >= 0; k-- {
+		o := v.at(int(ok[k]))
+		w.calls[k], w.ends[k], w.write[k] = o.Call, o.Return, v.index(int(ok[k]))
+		if k+1 < len(ok) && w.ends[k+1] < o.Return {
+			w.ends[k], w.write[k] = w.ends[k+1], w.write[k+1]
 		}
 	}
-	return c
+	return w
 }
 
-// before gives the write with the greatest call among those that had ended
-// before t, and that call; -1 if there is none.
-func (c *completed) before(t int64) (int, int64) {
-	k := sort.Search(len(c.ends), func(i int) bool { return c.ends[i] >= t })
-	if k == 0 {
-		return -1, beginning
+// after gives, of the writes called after t, the one that ended first, and
+// that end; Never if there is none.
+func (w *overwriters) after(t int64) (int, int64) {
+	k := sort.Search(len(w.calls), func(i int) bool { return w.calls[i] > t })
+	if k == len(w.calls) {
+		return -1, history.Never
 	}
-	return c.write[k-1], c.calls[k-1]
+	return w.write[k], w.ends[k]
 }
 
 // staleness is what was found of the reads of one key.
@@ -183,7 +181,7 @@ type staleness struct {
 func readsOf(h *history.History, k keyView, opts Options) staleness {
 	var s staleness
 	from := origins(k.view, opts.initial())
-	done := completedWrites(k.view)
+	over := overwritersOf(k.view)
 	for i, n := 0, k.len(); i < n; i++ {
 		o := k.at(i)
 		value, saw := opts.observes(o)
@@ -205,11 +203,11 @@ func readsOf(h *history.History, k keyView, opts Options) staleness {
 			})
 			continue
 		}
-		newer, call := done.before(o.Call)
-		if newer < 0 || w.last >= call {
+		newer, end := over.after(w.last)
+		if end >= o.Call {
 			continue
 		}
-		age := o.Call - h.Ops[newer].Return
+		age := o.Call - end
 		s.age = max(s.age, age)
 		s.add(func() ([]int, string) {
 			why := fmt.Sprintf("%s saw an old value: %s had completed %s earlier", describe(h, at), describe(h, newer), span(age))

@@ -15,8 +15,8 @@ import (
 
 // LinearizableWith judges whether every operation takes effect at one instant
 // between its call and its return. The history is split by key and each key is
-// decided by zones (see decideZones) where they apply, and by Porcupine within
-// the budget where they do not.
+// decided by zones (see decideZones, decideChains) where they apply, and by
+// Porcupine within the budget where they do not.
 func LinearizableWith(opts Options) Checker {
 	return func(in Input, b Budget) Result {
 		return CheckModel(in.History, opts.Model, opts, b)
@@ -87,7 +87,10 @@ func decideRegister(h *history.History, v view, m *model, opts Options) ruling {
 			}
 		}
 	}
-	return decideZones(h, v, opts)
+	if r := decideZones(h, v, opts); r.verdict != Unknown {
+		return r
+	}
+	return decideChains(h, v, opts)
 }
 
 func split(h *history.History, m *model) []part {

@@ -40,10 +40,10 @@ type model struct {
 	// convert prepares one operation; ok is false for one that says
 	// nothing.
 	convert func(h *history.History, o *history.Op, opts Options) (s step, ok bool, err error)
-	initial func(steps []step, opts Options) any
+	initial func(opts Options) any
 	// unknown is the state of which nothing is known: an excerpt of a
 	// history starts with it.
-	unknown func(steps []step) any
+	unknown func() any
 	apply   func(state any, s *step) (bool, any)
 	equal   func(a, b any) bool
 	hash    func(state any) uint64
@@ -130,8 +130,8 @@ func registerModel(name string, cas bool) *model {
 			}
 			return s, o.Outcome != history.Fail, nil
 		},
-		initial: func(_ []step, opts Options) any { return cell{value: opts.initial()} },
-		unknown: func([]step) any { return cell{any: true} },
+		initial: func(opts Options) any { return cell{value: opts.initial()} },
+		unknown: func() any { return cell{any: true} },
 		apply: func(state any, s *step) (bool, any) {
 			c := state.(cell)
 			switch s.f {
@@ -197,8 +197,8 @@ func kvModel() *model {
 			s.after = textState{text: s.text}
 			return s, o.Outcome != history.Fail, nil
 		},
-		initial: func([]step, Options) any { return textState{} },
-		unknown: func([]step) any { return textState{any: true} },
+		initial: func(Options) any { return textState{} },
+		unknown: func() any { return textState{any: true} },
 		apply: func(state any, s *step) (bool, any) {
 			t := state.(textState)
 			switch s.f {
@@ -300,8 +300,8 @@ func multiRegisterModel() *model {
 			}
 			return s, effect && o.Outcome != history.Fail, nil
 		},
-		initial: func(_ []step, opts Options) any { return registers{base: cell{value: opts.initial()}} },
-		unknown: func([]step) any { return registers{base: cell{any: true}} },
+		initial: func(opts Options) any { return registers{base: cell{value: opts.initial()}} },
+		unknown: func() any { return registers{base: cell{any: true}} },
 		apply:   applyTxn,
 		equal: func(a, b any) bool {
 			x, y := a.(registers), b.(registers)
@@ -392,8 +392,8 @@ func mutexModel() *model {
 			}
 			return s, o.Outcome != history.Fail, nil
 		},
-		initial: func([]step, Options) any { return lockFree },
-		unknown: func([]step) any { return lockAny },
+		initial: func(Options) any { return lockFree },
+		unknown: func() any { return lockAny },
 		apply: func(state any, s *step) (bool, any) {
 			l := state.(lock)
 			switch {

@@ -149,7 +149,7 @@ func decide(m *model, steps []step, opts Options, deadline time.Time, limit uint
 	if !ok {
 		return outcome{why: "the time budget ran out"}
 	}
-	switch porcupine.CheckOperationsTimeout(s.guard(m, steps, opts), operations(steps), timeout) {
+	switch porcupine.CheckOperationsTimeout(s.guard(m, opts), operations(steps), timeout) {
 	case porcupine.Ok:
 		return outcome{verdict: Held}
 	case porcupine.Illegal:
@@ -171,9 +171,9 @@ func remaining(deadline time.Time) (time.Duration, bool) {
 }
 
 // guard makes the model that Porcupine steps, with the budget in it.
-func (s *search) guard(m *model, steps []step, opts Options) porcupine.Model {
+func (s *search) guard(m *model, opts Options) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return m.initial(steps, opts) },
+		Init: func() any { return m.initial(opts) },
 		StepContext: func(_ context.Context, state, input, _ any) (bool, any) {
 			if s.limit > 0 && s.used > s.limit {
 				s.exhausted.Store(true)

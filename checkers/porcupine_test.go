@@ -43,7 +43,7 @@ func TestMemoryBudgetRunsOutAtTheSamePlace(t *testing.T) {
 	m, steps := hard(t, 2_000)
 	used := func() uint64 {
 		s := &search{limit: 8 << 20, entry: uint64(len(steps))/8 + heapPerState}
-		g := s.guard(m, steps, Options{})
+		g := s.guard(m, Options{})
 		runGuarded(g, steps)
 		require.True(t, s.exhausted.Load())
 		return s.used
@@ -104,17 +104,22 @@ func TestBudgetOnManyKeys(t *testing.T) {
 func TestFirstIllegal(t *testing.T) {
 	for _, c := range []struct {
 		model, history string
-		want           []int
+		want           int
 	}{
-		{ModelCASRegister, "w1@1-2 c1>2@3-4 c1>3@5-6 r3@7-8", []int{2}},
-		{ModelCASRegister, "w1@1-2 c1>2@3? r2@5-6 c2>3@7-8 r2@9-10", []int{4}},
-		{ModelRegister, "w1@1-2 w1@3-4 d@5-6 r1@7-8 r1@9-10", []int{3}},
-		{ModelRegister, "w1@1-2 w1@3-4 d@5-20 r1@7-8 rnil@9-10 r1@11-12", []int{5}},
-		{ModelMutex, "a@1-2 l@3-4 a@5-6 a@7-8 l@9-10", []int{3}},
+		{ModelCASRegister, "w1@1-2 c1>2@3-4 c1>3@5-6 r3@7-8", 2},
+		{ModelCASRegister, "w1@1-2 c1>2@3? r2@5-6 c2>3@7-8 r2@9-10", 4},
+		{ModelRegister, "w1@1-2 w1@3-4 d@5-6 r1@7-8 r1@9-10", 3},
+		{ModelRegister, "w1@1-2 w1@3-4 d@5-20 r1@7-8 rnil@9-10 r1@11-12", 5},
+		{ModelMutex, "a@1-2 l@3-4 a@5-6 a@7-8 l@9-10", 3},
 	} {
-		r := CheckModel(parse(t, c.history), c.model, Options{}, Budget{})
-		require.Equal(t, Broken, r.Verdict, c.history)
-		require.Equal(t, c.want, r.Ops, "%s: %s", c.history, r.Reason)
+		h := parse(t, c.history)
+		m, err := modelFor(h, Options{Model: c.model})
+		require.NoError(t, err)
+		steps, err := prepare(h, whole(h), m, Options{})
+		require.NoError(t, err)
+		s, ok := firstIllegal(m, steps, Options{}, time.Time{}, 0)
+		require.True(t, ok)
+		require.Equal(t, c.want, s.op, c.history)
 	}
 }
 

@@ -105,7 +105,7 @@ func untested(h *history.History, opts TestedOptions) []string {
 		}
 		for _, f := range kinds {
 			if n := served[p][f]; n < least {
-				add("only %s ok in phase %q, fewer than %d", plural(n, f.String()), phases[p].Name, least)
+				add("only %s in phase %q, fewer than %d", plural(n, "ok "+f.String()+" operation"), phases[p].Name, least)
 			}
 		}
 	}

@@ -65,12 +65,12 @@ func Visualize(w io.Writer, h *history.History, key int32, ops []int, opts Visua
 	all := len(steps)
 	shown, fromUnknown := excerpt(h, v, m, steps, ops, opts)
 
-	initial := func() any { return m.initial(shown, opts.Options) }
+	initial := func() any { return m.initial(opts.Options) }
 	if fromUnknown {
-		initial = func() any { return m.unknown(shown) }
+		initial = func() any { return m.unknown() }
 	}
 	s := &search{limit: opts.Memory, used: uint64(len(shown)) * heapPerStep, entry: uint64(len(shown))/8 + heapPerState}
-	guarded := s.guard(m, shown, opts.Options)
+	guarded := s.guard(m, opts.Options)
 	guarded.Init = initial
 	drawn := operations(shown)
 	lanes := lanesOf(h, shown)
@@ -132,7 +132,7 @@ func excerpt(h *history.History, v view, m *model, steps []step, ops []int, opts
 	if len(steps) <= opts.Operations {
 		return steps, false
 	}
-	if m.register && decideRegister(h, v, m, opts.Options).verdict != Unknown {
+	if m.register && decideZones(h, v, opts.Options).verdict != Unknown {
 		return withWriters(steps, nearest(h, steps, ops, opts.Operations)), false
 	}
 	end := int64(history.Never)

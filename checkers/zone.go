@@ -46,8 +46,9 @@ type ruling struct {
 	rule       Rule
 	why        string
 	violations int
-	// proof are operations that prove the violation on their own: a history of them alone is
-	// already not linearizable. Places in History.Ops, ascending.
+	// proof are the operations that show the violation, as places in
+	// History.Ops, ascending. Where no compare-and-set took effect a
+	// history of them alone is already not linearizable.
 	proof []int
 }
 
@@ -192,12 +193,7 @@ func decideZones(h *history.History, v view, opts Options) ruling {
 		cl.all = append(cl.all, initially)
 	}
 	z.decide(cl.all)
-	if z.found.violations > 0 {
-		z.found.verdict = Broken
-	} else {
-		z.found.verdict = Held
-	}
-	return z.found
+	return z.ruling()
 }
 
 // zones collects violations: the first one in full, the others by number.
@@ -205,6 +201,8 @@ type zones struct {
 	h     *history.History
 	v     view
 	found ruling
+	// chained says that clusters stand for chains of values.
+	chained bool
 }
 
 func (z *zones) decide(all []cluster) {
@@ -316,16 +314,19 @@ func (z *zones) first(rule Rule, places []int32, why func() string) {
 	z.found.proof = slices.Compact(z.found.proof)
 }
 
+func (z *zones) ruling() ruling {
+	z.found.verdict = Held
+	if z.found.violations > 0 {
+		z.found.verdict = Broken
+	}
+	return z.found
+}
+
 func (z *zones) tell(place int32) string { return describe(z.h, z.v.index(int(place))) }
 
 func (z *zones) fromNowhere(read int, value history.Value) {
 	z.first(ReadFromNowhere, []int32{int32(read)}, func() string {
-		for i, n := 0, z.v.len(); i < n; i++ {
-			if o := z.v.at(i); o.F == history.Write && o.Arg == value {
-				return fmt.Sprintf("%s saw a value whose only write was reported as failed: %s", z.tell(int32(read)), z.tell(int32(i)))
-			}
-		}
-		return fmt.Sprintf("%s saw a value that nobody wrote", z.tell(int32(read)))
+		return z.tell(int32(read)) + " saw a value that nobody wrote" + failedWriter(z.h, z.v, value)
 	})
 }
 
@@ -335,12 +336,20 @@ func (z *zones) beforeWrite(read int, c *cluster) {
 	})
 }
 
+// name tells which value a cluster is of.
+func (z *zones) name(c *cluster) string {
+	if z.chained {
+		return c.value.String() + " (or what compare-and-sets made of it)"
+	}
+	return c.value.String()
+}
+
 // inForce says why a value had to be in force without a break.
 func (z *zones) inForce(c *cluster) string {
 	if c.write == noOp {
-		return fmt.Sprintf("the initial value %s was still seen by %s", c.value, z.tell(c.last))
+		return fmt.Sprintf("the initial value %s was still seen by %s", z.name(c), z.tell(c.last))
 	}
-	return fmt.Sprintf("%s was in force when %s ended, and still when %s began", c.value, z.tell(c.first), z.tell(c.last))
+	return fmt.Sprintf("%s was in force when %s ended, and still when %s began", z.name(c), z.tell(c.first), z.tell(c.last))
 }
 
 func (z *zones) overlap(a, b *cluster) {
@@ -358,6 +367,6 @@ func (z *zones) inside(b, f *cluster) {
 		case b.last != b.write:
 			seen = ", seen by " + z.tell(b.last)
 		}
-		return fmt.Sprintf("%s; but in between %s was in force: %s%s", z.inForce(f), b.value, z.tell(b.write), seen)
+		return fmt.Sprintf("%s; but in between %s was in force: %s%s", z.inForce(f), z.name(b), z.tell(b.write), seen)
 	})
 }

@@ -104,7 +104,7 @@ func TestReasonsAreSentences(t *testing.T) {
 		{"w1@1-2 w2@3-4 r1@5-6", `key "k0": 1 was in force when process 0's write of 1 (1 ns to 2 ns) ended, and still when process 2's read of 1 (5 ns to 6 ns) began; but in between 2 was in force: process 1's write of 2 (3 ns to 4 ns)`},
 		{"w1@1-2 rnil@3-4", `key "k0": the initial value nil was still seen by process 1's read of nil (3 ns to 4 ns); but in between 1 was in force: process 0's write of 1 (1 ns to 2 ns)`},
 		{"w1@1-2 w2@3-10 r2@4-5 r1@6-7", `key "k0": 1 was in force when process 0's write of 1 (1 ns to 2 ns) ended, and still when process 3's read of 1 (6 ns to 7 ns) began; but in between 2 was in force: process 1's write of 2 (3 ns to 10 ns), seen by process 2's read of 2 (4 ns to 5 ns)`},
-		{"w2@1-2! r2@3-4", `key "k0": process 1's read of 2 (3 ns to 4 ns) saw a value whose only write was reported as failed: process 0's failed write of 2 (1 ns to 2 ns)`},
+		{"w2@1-2! r2@3-4", `key "k0": process 1's read of 2 (3 ns to 4 ns) saw a value that nobody wrote: process 0's failed write of 2 (1 ns to 2 ns) had been reported as not done`},
 		{"w1@1-2 r1@3-4", `2 operations on 1 key`},
 		{"w1@1-2 w1@3-4 r2@5-6", `key "k0": no order of the operations explains process 2's read of 2 (5 ns to 6 ns); without it the history up to then can be explained`},
 	} {
