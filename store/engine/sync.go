@@ -56,9 +56,13 @@ func (e *Engine) fail(err error) error {
 }
 
 // fatal is how logger hands Pebble's last words to guard.
-type fatal struct{ text string }
+type fatal struct {
+	text  string
+	cause error // nil if they name none
+}
 
 func (f fatal) Error() string { return f.text }
+func (f fatal) Unwrap() error { return f.cause }
 
 // logger is Pebble's logger. Pebble reports an unusable log by Fatalf and
 // expects not to go on; we unwind to guard, and the process stays up to answer
@@ -72,7 +76,12 @@ func (logger) Infof(string, ...any) {}
 func (l logger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
 
 func (l logger) Fatalf(format string, args ...any) {
-	f := fatal{fmt.Sprintf(format, args...)}
+	f := fatal{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			f.cause = err
+		}
+	}
 	l.log.Error(f.text)
 	panic(f)
 }

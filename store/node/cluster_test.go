@@ -2,14 +2,17 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/store/client"
@@ -24,12 +27,15 @@ type cluster struct {
 // member is one node and its disk.
 type member struct {
 	cfg    Config
-	fs     *vfs.MemFS // nil: a real directory
+	fs     *vfs.MemFS  // nil: a real directory
+	broken atomic.Bool // fs does not sync any more
 	node   *Node
 	cancel context.CancelFunc
 	served chan error
 	client *client.Client
 }
+
+var errDisk = errors.New("injected: input/output error")
 
 // startCluster starts n nodes. A crashable cluster keeps its data on a file
 // system in memory that forgets what was not synced; otherwise it is on the
@@ -81,7 +87,12 @@ func (c *cluster) start(i int) {
 	m := c.nodes[i]
 	var fs vfs.FS
 	if m.fs != nil {
-		fs = m.fs
+		fs = errorfs.Wrap(m.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if m.broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+				return errDisk
+			}
+			return nil
+		}))
 	}
 	log := slog.New(slog.NewTextHandler(testLog{c.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if _, ok := c.t.(*testing.B); ok {

@@ -133,7 +133,7 @@ func TestManyClients(t *testing.T) {
 
 // Keys and values of any bytes go through unharmed.
 func TestHostileKeysAndValues(t *testing.T) {
-	c := startCluster(t, 1, true, nil)
+	c := startCluster(t, 2, true, nil)
 	ctx := within(t, 20*time.Second)
 	cl := c.nodes[0].client
 	all := make([]byte, 256)
@@ -148,7 +148,7 @@ func TestHostileKeysAndValues(t *testing.T) {
 	local, err := cl.Local(ctx, keys...)
 	require.NoError(t, err)
 	for i, k := range keys {
-		got, err := cl.Get(ctx, k)
+		got, err := c.nodes[1].client.Get(ctx, k)
 		require.NoError(t, err, "key %q", k)
 		require.Equal(t, append([]byte{byte(i)}, all...), got.Value, "key %q", k)
 		require.Equal(t, got, local[i], "key %q", k)

@@ -36,6 +36,20 @@ const maxBatch = 2*batchBytes + httpapi.MaxValue
 
 var streamDesc = grpc.StreamDesc{StreamName: methodName, ClientStreams: true}
 
+// Keys are any bytes, so they travel as CBOR byte strings: CBOR text is UTF-8.
+var (
+	encMode = must(cbor.EncOptions{String: cbor.StringToByteString}.EncMode())
+	decMode = must(cbor.DecOptions{ByteStringToString: cbor.ByteStringToStringAllowed}.DecMode())
+)
+
+// must is for options that are constant: an error is a mistake of this file.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 // codec carries batches. It is given to gRPC directly and not registered, so
 // it has no effect on other users of gRPC in the process.
 type codec struct{}
@@ -47,7 +61,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return nil, fmt.Errorf("node: cannot encode a %T", v)
 	}
-	data, err := cbor.Marshal(*batch)
+	data, err := encMode.Marshal(*batch)
 	if err != nil {
 		return nil, fmt.Errorf("node: encode batch: %w", err)
 	}
@@ -65,7 +79,7 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 // decodeBatch takes bytes from the network: whatever they are, it gives a
 // batch that the core can be given, or an error.
 func decodeBatch(data []byte, batch *[]replica.Message) error {
-	if err := cbor.Unmarshal(data, batch); err != nil {
+	if err := decMode.Unmarshal(data, batch); err != nil {
 		return fmt.Errorf("malformed batch of %d bytes: %w", len(data), err)
 	}
 	for i := range *batch {
