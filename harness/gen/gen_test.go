@@ -337,9 +337,9 @@ func Example() {
 		fmt.Println(e)
 	}
 	// Output:
-	// 0s w2 read k0
-	// 200ms w0 write k0 1
-	// 400ms w0 write k0 2
-	// 600ms w2 write k0 3
-	// 800ms w1 read k0
+	// 0s w1 write k0 1
+	// 200ms w1 write k0 2
+	// 400ms w2 write k0 3
+	// 600ms w0 write k0 4
+	// 800ms w2 read k0
 }

@@ -13,10 +13,11 @@ type Rand struct{ state uint64 }
 // golden is 2^64 divided by the golden ratio, SplitMix64's increment.
 const golden = 0x9e3779b97f4a7c15
 
-// Derive gives the n-th number of the stream that a seed starts. Nearby seeds
-// and numbers give unrelated results.
+// Derive gives the n-th number of SplitMix64's stream from a seed, which is
+// itself a good seed. Small seeds, and the numbers that Derive gave, start
+// streams that have nothing to do with each other.
 func Derive(seed, n uint64) uint64 {
-	return scramble(scramble(seed) + (n+1)*golden)
+	return scramble(seed + (n+1)*golden)
 }
 
 // scramble is SplitMix64's output function, a bijection.
