@@ -54,6 +54,6 @@ func Parse(list string) ([]checkers.Claim, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no claim given: name at least one")
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	// In the order of All, each once.
+	return slices.DeleteFunc(All(), func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
 }

@@ -99,7 +99,7 @@ func (s Setting) linearizable(f Faults) Expectation {
 			return holds("quorums overlap, stamps come from a quorum, and a value once read is at W replicas before it is returned (ABD)")
 		}
 		return holds("quorums overlap, reads write back, and without clock faults stamps follow real time")
-	case s.Logical && s.R == s.N:
+	case s.R == s.N:
 		return holds("each read asks all replicas, so a value once seen is seen by every later read")
 	}
 	return breaks("a write in flight is at some replicas only: one read sees it, a later one does not (new/old inversion)")

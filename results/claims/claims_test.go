@@ -1,0 +1,124 @@
+package claims_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/nemesis"
+	"github.com/assay-chaos/assay/results/claims"
+	"github.com/assay-chaos/assay/store/sut"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+
+// What theory expects of every profile, readable as a whole: each change to it
+// is a change to what assay says is true.
+func TestExpectations(t *testing.T) {
+	var b strings.Builder
+	for _, lossy := range []bool{true, false} {
+		world := "simulator: a kill loses what was not synced"
+		if !lossy {
+			world = "containers: a kill leaves the page cache"
+		}
+		for _, p := range sut.Profiles() {
+			s := claims.Setting{N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}
+			fmt.Fprintf(&b, "%s %d/%d/%d (%s)\n", p.Name, p.N, p.R, p.W, world)
+			for _, c := range claims.All() {
+				var last string
+				for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
+					specs, err := nemesis.Parse(mix)
+					require.NoError(t, err)
+					x := claims.Expect(s, c, claims.FaultsOf(specs, lossy))
+					require.NotEmpty(t, x.Reason)
+					word := "breaks"
+					if x.Holds {
+						word = "holds"
+					}
+					line := fmt.Sprintf("%-6s %s", word, x.Reason)
+					if line == last {
+						line = "\""
+					} else {
+						last = line
+					}
+					fmt.Fprintf(&b, "  %-14s %-9s %s\n", c, mix, line)
+				}
+			}
+			b.WriteByte('\n')
+		}
+	}
+	const golden = "testdata/expected.txt"
+	if *rewrite {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, []byte(b.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), b.String())
+}
+
+// More faults never make a promise.
+func TestFaultsOnlyTakeAway(t *testing.T) {
+	kinds := []string{"partition", "kill", "pause", "clock"}
+	faults := func(mask int) claims.Faults {
+		var specs []nemesis.Spec
+		for i, k := range kinds {
+			if mask&(1<<i) != 0 {
+				specs = append(specs, nemesis.Spec{Kind: k})
+			}
+		}
+		return claims.FaultsOf(specs, true)
+	}
+	for n := 1; n <= 5; n++ {
+		for r := 1; r <= n; r++ {
+			for w := 1; w <= n; w++ {
+				for bits := range 8 {
+					s := claims.Setting{N: n, R: r, W: w, Logical: bits&1 != 0, WriteBack: bits&2 != 0, Fsync: bits&4 != 0}
+					for _, c := range claims.All() {
+						for mask := range 16 {
+							for more := range 16 {
+								if mask&more == mask && !claims.Expect(s, c, faults(mask)).Holds {
+									require.False(t, claims.Expect(s, c, faults(more)).Holds, "%+v %s %04b %04b", s, c, mask, more)
+								}
+							}
+						}
+					}
+					// The stronger claim implies the weaker.
+					for mask := range 16 {
+						if claims.Expect(s, checkers.Linearizable, faults(mask)).Holds {
+							require.True(t, claims.Expect(s, checkers.FreshReads, faults(mask)).Holds, "%+v %04b", s, mask)
+							require.True(t, claims.Expect(s, checkers.NoLostWrites, faults(mask)).Holds, "%+v %04b", s, mask)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	got, err := claims.Parse("converges, linearizable,converges")
+	require.NoError(t, err)
+	require.Equal(t, []checkers.Claim{checkers.Linearizable, checkers.Converges}, got)
+	got, err = claims.Parse("all")
+	require.NoError(t, err)
+	require.Equal(t, claims.All(), got)
+	_, err = claims.Parse("perfect")
+	require.ErrorContains(t, err, "linearizable, no-stale-read")
+	_, err = claims.Parse("")
+	require.Error(t, err)
+}
+
+// Every profile has something that people say of it, and it can be judged.
+func TestClaimed(t *testing.T) {
+	for _, p := range sut.Profiles() {
+		require.NotEmpty(t, claims.Claimed(p.Name), p.Name)
+		require.Subset(t, claims.All(), claims.Claimed(p.Name))
+	}
+	require.Nil(t, claims.Claimed("unheard-of"))
+}
