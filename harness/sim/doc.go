@@ -54,12 +54,12 @@
 //
 // # What the world does to a node
 //
-//	             ┌──────────────── World ────────────────┐
-//	 clients ───▶│ client link: delays                   │
-//	             │ network: delay, loss, duplicates, cuts│──▶ Node ──▶ Host
-//	 nemesis ───▶│ disk: sync latency, loss, torn writes │
-//	             │ clock: offset, drift                  │
-//	             └───────────────────────────────────────┘
+//	            ┌──────────────── World ────────────────┐
+//	clients ───▶│ client link: delays                   │
+//	            │ network: delay, loss, duplicates, cuts│──▶ Node ──▶ Host
+//	nemesis ───▶│ disk: sync latency, loss, torn writes │
+//	            │ clock: offset, drift                  │
+//	            └───────────────────────────────────────┘
 //
 // A crash ([World.Kill]) takes the process with everything in its memory, its
 // timers and its syncs under way, and what was not synced ([Disk] says how

@@ -3,6 +3,10 @@ package sim
 import (
 	"context"
 	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/harness"
 )
@@ -58,4 +62,45 @@ func echoSystem() System {
 	return toy{func(h Host) (Node, error) {
 		return &puppet{request: func(id uint64, req any) { h.Reply(id, req) }}, nil
 	}}
+}
+
+var bg = context.Background()
+
+// newWorld makes a world that is closed with the test.
+func newWorld(t testing.TB, cfg Config) *World {
+	t.Helper()
+	if cfg.System == nil {
+		cfg.System = echoSystem()
+	}
+	if cfg.Nodes == 0 {
+		cfg.Nodes = 3
+	}
+	w, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.Close(bg)) })
+	return w
+}
+
+// await runs f as a task, which must succeed.
+func await(t testing.TB, w *World, f func(ctx context.Context) error) {
+	t.Helper()
+	require.NoError(t, w.Await(bg, f))
+}
+
+// pass lets virtual time pass.
+func pass(t testing.TB, w *World, d time.Duration) {
+	t.Helper()
+	await(t, w, func(ctx context.Context) error { return w.Sleep(ctx, d) })
+}
+
+// exactly is a constant latency.
+func exactly(d time.Duration) Latency { return Latency{Median: d} }
+
+// still is a network and disk without chance.
+func still() Config {
+	return Config{
+		Net:  NetConfig{Latency: exactly(time.Millisecond), Client: exactly(time.Millisecond)},
+		Disk: DiskConfig{Sync: exactly(time.Millisecond)},
+		Boot: exactly(10 * time.Millisecond),
+	}
 }
