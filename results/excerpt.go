@@ -33,8 +33,9 @@ type excerpt struct {
 	Listed        []listedOp // the operations on the offending key, as a table
 	ListedMore    int
 
-	from, to int64
-	end      int64 // of the history
+	from, to    int64 // what is shown
+	first, last int64 // what is told
+	end         int64 // of the history
 }
 
 type lane struct {
@@ -54,7 +55,8 @@ type bar struct {
 	LabelX     float64
 	LabelY     float64
 	Title      string
-	Number     int // of the step in the telling; 0 if not involved
+	Beside     bool // the label stands beside the bar, for want of room
+	Number     int  // of the step in the telling; 0 if not involved
 }
 
 // timeBreak is where time was left out.
@@ -84,7 +86,10 @@ const (
 	mostBars   = 1500
 	mostListed = 150
 	breakWidth = 34.0
-	firstOps   = 40 // a lane, where nothing is broken
+	// Where nothing is broken: so many operations a lane at most, and so many
+	// latencies from side to side.
+	firstOps       = 40
+	firstLatencies = 80
 )
 
 // drawExcerpt draws the surroundings of the operations of a telling, or with
@@ -95,7 +100,7 @@ func drawExcerpt(run *Run, t *telling, latency int64) *excerpt {
 		return nil
 	}
 	if t == nil {
-		n := min(len(h.Ops), mostBars, firstOps*max(1, min(mostLanes, run.Test.Clients)))
+		n := beginning(h, run.Test.Clients, latency)
 		e := &excerpt{end: h.End(), Caption: "The first " + counted(n, "operation", "operations") + " of " + count(len(h.Ops)) + "."}
 		from, to := h.Ops[0].Call, h.Ops[n-1].Call
 		if n == len(h.Ops) {
@@ -122,6 +127,7 @@ func drawExcerpt(run *Run, t *telling, latency int64) *excerpt {
 		key = t.Result.Key
 	}
 	e := &excerpt{Violation: true, end: h.End()}
+	e.first, e.last = slices.Min(points), slices.Max(points)
 	stretches := stretchesAround(points, latency)
 	e.draw(run, stretches, involved, key)
 	e.Caption = "The operations around the violation; the numbers are those of the list above."
@@ -134,6 +140,16 @@ func drawExcerpt(run *Run, t *telling, latency int64) *excerpt {
 	return e
 }
 
+// beginning is how many of the first operations make a picture in which they
+// can still be told apart.
+func beginning(h *history.History, clients int, latency int64) int {
+	n := min(len(h.Ops), mostBars, firstOps*max(1, min(mostLanes, clients)))
+	for n > firstOps && h.Ops[n-1].Call-h.Ops[0].Call > firstLatencies*latency {
+		n--
+	}
+	return n
+}
+
 // stretchesAround gives the time to show around points: some latencies on each
 // side, and nothing of long times in which none of them lies.
 func stretchesAround(points []int64, latency int64) [][2]int64 {
@@ -142,7 +158,7 @@ func stretchesAround(points []int64, latency int64) [][2]int64 {
 	var out [][2]int64
 	for _, p := range points {
 		from, to := max(0, p-pad), p+pad
-		if n := len(out); n > 0 && from <= out[n-1][1]+2*pad {
+		if n := len(out); n > 0 && from <= out[n-1][1]+4*pad {
 			out[n-1][1] = to
 			continue
 		}
@@ -190,6 +206,9 @@ func (e *excerpt) draw(run *Run, stretches [][2]int64, involved map[int]int, key
 	e.AxisY, e.LanesHeight = top, top-e.Top
 	e.GapTop, e.GapHeight = e.Top-2, top-e.Top+4
 	e.Height = top + 26
+	if len(stretches) > 1 {
+		e.Height += 16 // for what is left out
+	}
 	e.Ticks = s.timeTicks(110)
 	for i := 1; i < len(s); i++ {
 		e.Breaks = append(e.Breaks, newBreak(s[i-1], s[i], e.GapTop, top+2))
@@ -355,13 +374,11 @@ func (e *excerpt) drawBar(h *history.History, i int, s scale, y float64, number 
 		b.Class += " involved"
 	}
 	if label := brief(h, o); !pale {
-		room := b.W
 		b.LabelX, b.LabelY = round1(b.X+4), b.Y+11.5
-		if number > 0 {
-			b.LabelX += 12 // behind the number
-			room -= 12
+		b.Label = fit(label, b.W)
+		if own := key >= 0 && o.Key == key; own && b.Label == "" {
+			b.Label, b.Beside, b.LabelX = label, true, round1(b.X+b.W+4)
 		}
-		b.Label = fit(label, room)
 	}
 	b.Title = "#" + strconv.Itoa(i) + "  " + stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"
 	if o.Return != history.Never {

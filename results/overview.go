@@ -38,7 +38,7 @@ type overview struct {
 	Ticks         []tick
 	AxisY         float64
 	Edges         []float64 // between phases, x
-	Marks         []mark    // where the excerpts of violations are
+	Marks         []mark
 	Kinds         []kindKey
 	Unproved      bool // one of the faults is
 }
@@ -77,10 +77,11 @@ type band struct {
 	Proved  bool
 }
 
+// mark is where a violation lies.
 type mark struct {
-	X, W, LabelX float64
-	Label        string
-	End          bool // the label ends at LabelX instead of beginning there
+	X, Y, W float64
+	Label   string
+	Anchor  string
 }
 
 // kindPattern gives the known kinds of faults a pattern each.
@@ -108,6 +109,7 @@ func drawOverview(h *history.History, t *timeline, violations []violation) *over
 		y += 22
 	}
 	y = o.drawFaults(h, s, y)
+	y = o.markViolations(violations, s, y)
 	o.BandTop = y
 	y += 26
 	o.Rate = chart{Left: paperLeft, Right: paperRight, Top: y, Bottom: y + rateHeight, Title: "operations a second"}
@@ -119,21 +121,24 @@ func drawOverview(h *history.History, t *timeline, violations []violation) *over
 	o.Ticks = s.timeTicks(90)
 	o.drawRate(t, s)
 	o.drawDelay(t, s)
-	for _, v := range violations {
-		if v.Excerpt == nil {
-			continue
-		}
-		x0, x1 := s.x(v.Excerpt.from), s.x(v.Excerpt.to)
-		m := mark{X: round1(x0), W: round1(max(2, x1-x0)), LabelX: round1(x0), Label: string(v.Result.Claim)}
-		if x0 > paperRight-120 {
-			m.LabelX, m.End = round1(x1), true
-		}
-		o.Marks = append(o.Marks, m)
-	}
 	o.Height = y + 40
 	o.Description = fmt.Sprintf("%s over %s, with %s. Phases and faults are on top; below, operations a second by outcome, and latency quantiles.",
 		counted(len(h.Ops), "operation", "operations"), span(time.Duration(t.end)), counted(len(h.Faults), "fault", "faults"))
 	return o
+}
+
+// markViolations gives each violation a row under the faults, with a bar where
+// its operations are. It gives the y below them.
+func (o *overview) markViolations(violations []violation, s scale, y float64) float64 {
+	for _, v := range violations {
+		if v.Excerpt == nil {
+			continue
+		}
+		x0, x1 := s.x(v.Excerpt.first), s.x(v.Excerpt.last)
+		o.Marks = append(o.Marks, mark{X: round1(x0), W: round1(max(3, x1-x0)), Y: y, Label: string(v.Result.Claim), Anchor: fmt.Sprintf("violation-%d", v.Number)})
+		y += faultRow
+	}
+	return y
 }
 
 // drawFaults fills the rows of faults: a kind has as many rows as it has faults
@@ -191,10 +196,9 @@ func faultBand(f *history.Fault, s scale, end int64) band {
 	if !f.Effect.OK {
 		label += " !"
 	}
-	if full := label + " " + f.Detail; len(full)*6 < int(x1-x0)-6 {
-		label = full
+	if b.Label = fit(label+" "+f.Detail, x1-x0); b.Label == "" {
+		b.Label = fit(label, x1-x0)
 	}
-	b.Label = fit(label, x1-x0)
 	b.Title = fmt.Sprintf("%s\n%s–%s s\neffect: %s\nhealing: %s", faultName(f), stamp(f.Start, 3), stamp(f.End, 3), proofWord(f.Effect), proofWord(f.Recovery))
 	return b
 }
@@ -228,28 +232,31 @@ func (o *overview) drawRate(t *timeline, s scale) {
 		o.Rate.Ticks = append(o.Rate.Ticks, tick{round1(y(v)), count(int(v))})
 	}
 	x := func(i int) float64 { return s.x(int64(float64(t.end) * float64(i) / float64(len(t.bins)))) }
+	// A layer is drawn only where there is any of it, so that its edge marks
+	// every bin that has some.
 	layer := func(low, high func(b *bin) int) string {
 		var p path
-		any := false
-		for i := range t.bins {
-			any = any || high(&t.bins[i]) > low(&t.bins[i])
-			command := byte('L')
-			if i == 0 {
-				command = 'M'
+		has := func(i int) bool { return i < len(t.bins) && high(&t.bins[i]) > low(&t.bins[i]) }
+		for from := 0; from < len(t.bins); from++ {
+			if !has(from) {
+				continue
 			}
-			v := y(t.perSecond(high(&t.bins[i])))
-			p.to(command, x(i), v)
-			p.to('L', x(i+1), v)
+			to := from
+			command := byte('M')
+			for ; has(to); to++ {
+				v := y(t.perSecond(high(&t.bins[to])))
+				p.to(command, x(to), v)
+				p.to('L', x(to+1), v)
+				command = 'L'
+			}
+			for i := to - 1; i >= from; i-- {
+				v := y(t.perSecond(low(&t.bins[i])))
+				p.to('L', x(i+1), v)
+				p.to('L', x(i), v)
+			}
+			p.close()
+			from = to
 		}
-		for i := len(t.bins) - 1; i >= 0; i-- {
-			v := y(t.perSecond(low(&t.bins[i])))
-			p.to('L', x(i+1), v)
-			p.to('L', x(i), v)
-		}
-		if !any {
-			return ""
-		}
-		p.close()
 		return p.String()
 	}
 	none := func(*bin) int { return 0 }

@@ -128,7 +128,7 @@ func Page(w io.Writer, run *Run) error {
 	if h := run.History; h != nil {
 		drawn := func(v violation) bool { return v.Excerpt != nil }
 		if !slices.ContainsFunc(m.Violations, drawn) {
-			m.First = drawExcerpt(run, nil, 0)
+			m.First = drawExcerpt(run, nil, t.typicalLatency())
 		}
 		m.Overview = drawOverview(h, &t, m.Violations)
 		m.Faults = h.Faults[:min(len(h.Faults), mostFaults)]

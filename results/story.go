@@ -189,13 +189,16 @@ func markOf(v checkers.Verdict) string {
 	return "?"
 }
 
+// claimText is a claim's name, which a user's own checker may have given.
+func claimText(c checkers.Claim) string { return clip(printable(string(c)), 40) }
+
 func storyClaims(b *strings.Builder, results []checkers.Result) {
 	width := 0
 	for _, r := range results {
-		width = max(width, len(r.Claim))
+		width = max(width, len([]rune(claimText(r.Claim))))
 	}
 	for _, r := range results {
-		head := fmt.Sprintf("  %s %-*s  %-7s  ", markOf(r.Verdict), width, r.Claim, r.Verdict)
+		head := fmt.Sprintf("  %s %-*s  %-7s  ", markOf(r.Verdict), width, claimText(r.Claim), r.Verdict)
 		wrap(b, head, spaces(4+width+11), printable(r.Reason))
 	}
 }
@@ -224,7 +227,7 @@ func storyViolation(b *strings.Builder, t telling) {
 	if len(t.Steps) == 0 && t.Ending == "" {
 		return
 	}
-	fmt.Fprintf(b, "\nWhy %s is broken", t.Result.Claim)
+	fmt.Fprintf(b, "\nWhy %s is broken", claimText(t.Result.Claim))
 	if t.HasKey {
 		fmt.Fprintf(b, ", on key %s", printable(clip(t.Key, 40)))
 	}
