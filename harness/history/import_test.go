@@ -309,14 +309,15 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestImportEndlessLine(t *testing.T) {
-	for _, prefix := range []string{"{:process 0 :error \"", "{:process 0 :error ", "[", `{"type":"`, "INFO jepsen.util - ", "; "} {
-		for _, letter := range []byte{'a', ' '} {
-			e := &endless{prefix: prefix, letter: letter}
-			_, err := Import(e, "h")
-			require.Error(t, err, "%q", prefix)
-			require.True(t, strings.HasPrefix(err.Error(), "h:1: "), err.Error())
-			require.Less(t, e.n, 2*maxLine, "it stopped reading")
-		}
+	for prefix, letter := range map[string]byte{
+		"{:process 0 :error \"": 'a', "{:process 0 :error ": 'a', "[": ' ', "{:a ;": ' ',
+		`{"type":"`: 'a', `{"type":"ok"`: ' ', "INFO jepsen.util - ": 'a', "; ": ' ',
+	} {
+		e := &endless{prefix: prefix, letter: letter}
+		_, err := Import(e, "h")
+		require.Error(t, err, "%q", prefix)
+		require.True(t, strings.HasPrefix(err.Error(), "h:1: "), err.Error())
+		require.Less(t, e.n, 2*maxLine, "it stopped reading")
 	}
 }
 

@@ -11,41 +11,6 @@ import (
 	"strings"
 )
 
-// # JSON lines
-//
-// The format for people with histories from other tools: one event a line, each
-// a JSON object. These two lines are a whole history:
-//
-//	{"type":"invoke","process":0,"f":"write","key":"x","value":3,"time":1000}
-//	{"type":"ok","process":0,"f":"write","time":2500}
-//
-// The fields of an operation's event are
-//
-//	type     invoke; ok: happened; fail: certainly did not; info: nobody knows
-//	process  a number; one operation at a time
-//	f        read, write, cas, delete, append, txn, acquire, release
-//	         (get and put are read and write)
-//	key      a string or a number; without it the operation has the key ""
-//	value    invoke: what is written, [from,to] of a cas, the parts of a txn
-//	         ([["read","x",null],["write","y",2]]); ok: what was read, the txn
-//	         with its reads filled in. A whole number of 64 bits, a string, or
-//	         null; a history has numbers or strings, not both
-//	seen     the value that a failed cas saw
-//	time     nanoseconds, ascending; equal times are concurrent. Without any
-//	         times the order of the lines counts
-//	node     the node the client talked to
-//	error    a text, of a completion
-//
-// The other types stand once or a few times: history (first line, if at all),
-// fault, phase and end. An unknown field is an error, because a misspelt one
-// would be a silent loss.
-//
-//	{"type":"history","version":1,"keys":["x","y"]}      keys in their order
-//	{"type":"phase","name":"before","start":0}
-//	{"type":"fault","kind":"kill","detail":"node 1","nodes":[1],"start":10,"end":90,
-//	 "effect":{"ok":true,"at":12,"evidence":"…"},"recovery":{…}}      on one line
-//	{"type":"end","time":5000}                           ends the last phase
-
 // jsonEvent is one line.
 type jsonEvent struct {
 	Type    string          `json:"type"`
@@ -245,6 +210,39 @@ func jsonDatum(v any, line int) (datum, error) {
 // ExportJSONL writes the history as JSON lines: first the history's own line,
 // phases and faults, then the operations' events by time. Nothing of an
 // operation is lost; texts must be valid UTF-8.
+//
+// The format for people with histories from other tools: one event a line, each
+// a JSON object. These two lines are a whole history:
+//
+//	{"type":"invoke","process":0,"f":"write","key":"x","value":3,"time":1000}
+//	{"type":"ok","process":0,"f":"write","time":2500}
+//
+// The fields of an operation's event are
+//
+//	type     invoke; ok: happened; fail: certainly did not; info: nobody knows
+//	process  a number; one operation at a time
+//	f        read, write, cas, delete, append, txn, acquire, release
+//	         (get and put are read and write)
+//	key      a string or a number; without it the operation has the key ""
+//	value    invoke: what is written, [from,to] of a cas, the parts of a txn
+//	         ([["read","x",null],["write","y",2]]); ok: what was read, the txn
+//	         with its reads filled in. A whole number of 64 bits, a string, or
+//	         null; a history has numbers or strings, not both
+//	seen     the value that a failed cas saw
+//	time     nanoseconds, ascending; equal times are concurrent. Without any
+//	         times the order of the lines counts
+//	node     the node the client talked to
+//	error    a text, of a completion
+//
+// The other types stand once or a few times: history (first line, if at all),
+// fault, phase and end. An unknown field is an error, because a misspelt one
+// would be a silent loss.
+//
+//	{"type":"history","version":1,"keys":["x","y"]}      keys in their order
+//	{"type":"phase","name":"before","start":0}
+//	{"type":"fault","kind":"kill","detail":"node 1","nodes":[1],"start":10,"end":90,
+//	 "effect":{"ok":true,"at":12,"evidence":"…"},"recovery":{…}}      on one line
+//	{"type":"end","time":5000}                           ends the last phase
 func ExportJSONL(w io.Writer, h *History) error {
 	if err := exportable(h); err != nil {
 		return fmt.Errorf("export JSON lines: %w", err)

@@ -364,7 +364,8 @@ func (r *Recorder) History() *History {
 	if r.history == nil {
 		r.close(r.latest)
 		r.history = assemble(r.chunks, nil)
-		r.chunks = nil
+		// The history has its own.
+		r.chunks, r.texts, r.tables.Texts, r.tables.Txns = nil, nil, nil, nil
 	}
 	return r.history
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -180,6 +181,37 @@ func TestRecorderIsSafeForConcurrentUse(t *testing.T) {
 	got, err := Decode(&file)
 	require.NoError(t, err)
 	require.Equal(t, h.Hash(), got.Hash())
+}
+
+func TestHistoryEndsTheRecording(t *testing.T) {
+	var file bytes.Buffer
+	r := NewRecorder(&file)
+	r.Key("x")
+	r.Phase(PhaseBefore, 1)
+	r.Complete(r.Invoke(Op{F: Read, Call: 5}), Nil, OK, 9, "")
+	h := r.History()
+	require.Equal(t, []Phase{{PhaseBefore, 1, 9}}, h.Phases, "at the last event")
+	require.NoError(t, r.Close(100))
+	got, err := Decode(&file)
+	require.NoError(t, err)
+	require.Equal(t, h, got)
+	require.Equal(t, -1, r.Invoke(Op{F: Read}))
+	require.ErrorContains(t, r.Flush(), "after the end of the recording")
+}
+
+// A register history takes at most 64 bytes an operation, all included, while
+// it is recorded and afterwards.
+func TestMemory(t *testing.T) {
+	require.EqualValues(t, 56, unsafe.Sizeof(Op{}))
+	const n = 200_000
+	r := NewRecorder(nil)
+	before := heap()
+	record(r, n)
+	require.Less(t, heap()-before, int64(64*n))
+	h := r.History()
+	require.Less(t, heap()-before, int64(64*n))
+	require.Len(t, h.Ops, n)
+	runtime.KeepAlive(r)
 }
 
 // discard is a writer that costs nothing but is no io.Discard shortcut.
