@@ -1,6 +1,19 @@
 // Package checkers judges histories. A checker is a pure function of a
 // history and the final replica states: it never sees a cluster, a world or a
-// clock, and its answer is three-valued.
+// clock, and its answer is three-valued. What needs one of those does not
+// belong here.
+//
+// [Judge] answers several claims about one run. The checkers behind it are
+// [LinearizableWith], [FreshReadsWith], [NoLostWritesWith], [CheckConverges],
+// [AvailableWith], [RecoversWith] and [TestedWith]. [CheckModel] judges one
+// history by one of [Models], [AvailabilityByPhase] measures, and [Visualize]
+// draws the operations around a violation.
+//
+// Linearizability is decided without search where that is possible (zones in
+// zone.go, chains of compare-and-sets in chain.go) and by Porcupine where it is
+// not, with a budget of time and of memory that is kept (porcupine.go). Both
+// are compared with each other, and with an oracle that tries everything, in
+// agree_test.go.
 package checkers
 
 import (

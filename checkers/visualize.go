@@ -63,6 +63,9 @@ func Visualize(w io.Writer, h *history.History, key int32, ops []int, opts Visua
 		return fmt.Errorf("visualize key %d: %w", key, err)
 	}
 	all := len(steps)
+	if m.register {
+		steps = relevant(steps, opts.Options)
+	}
 	shown, fromUnknown := excerpt(h, v, m, steps, ops, opts)
 
 	initial := func() any { return m.initial(opts.Options) }
@@ -154,6 +157,16 @@ func excerpt(h *history.History, v view, m *model, steps []step, ops []int, opts
 	return pick(steps, upTo[len(upTo)-opts.Operations:]), true
 }
 
+// relevant leaves out the operations of unknown outcome that explain nothing
+// and forbid nothing; each would be a bar from its call to the end of the page.
+func relevant(steps []step, opts Options) []step {
+	kept := make(map[int]bool)
+	for _, s := range tighten(steps, opts) {
+		kept[s.op] = true
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !kept[s.op] })
+}
+
 func pick(steps []step, places []int) []step {
 	chosen := make([]step, 0, len(places))
 	for _, i := range places {
@@ -169,6 +182,8 @@ func nearest(h *history.History, steps []step, ops []int, n int) []int {
 	for i := range steps {
 		s := &steps[i]
 		away[i] = history.Never
+		// One of unknown outcome is near where it was tried.
+		end := h.Ops[s.op].Return
 		for _, k := range ops {
 			o := &h.Ops[k]
 			switch {
@@ -176,8 +191,8 @@ func nearest(h *history.History, steps []step, ops []int, n int) []int {
 				away[i] = -1
 			case s.call > o.Return:
 				away[i] = min(away[i], s.call-o.Return)
-			case s.end < o.Call:
-				away[i] = min(away[i], o.Call-s.end)
+			case end < o.Call:
+				away[i] = min(away[i], o.Call-end)
 			default:
 				away[i] = min(away[i], 0)
 			}
@@ -227,10 +242,11 @@ func annotations(h *history.History, shown []step, ops []int, all int, fromUnkno
 		}
 	}
 	var list []porcupine.Annotation
-	for _, i := range ops {
+	// Each has a lane of its own: they overlap.
+	for n, i := range ops {
 		o := &h.Ops[i]
 		list = append(list, porcupine.Annotation{
-			Tag: "violation", Start: o.Call, End: min(o.End(), max(end, o.Call)),
+			Tag: fmt.Sprintf("violation %d", n+1), Start: o.Call, End: min(o.End(), max(end, o.Call)),
 			Description: operationText(h, o), Details: describe(h, i), BackgroundColor: "#f4b6b0",
 		})
 	}
@@ -240,7 +256,7 @@ func annotations(h *history.History, shown []step, ops []int, all int, fromUnkno
 			continue
 		}
 		list = append(list, porcupine.Annotation{
-			Tag: "fault: " + f.Kind, Start: max(f.Start, start), End: min(f.End, end),
+			Tag: fmt.Sprintf("fault %d: %s", f.ID, f.Kind), Start: max(f.Start, start), End: min(f.End, end),
 			Description: f.Kind + " " + f.Detail,
 			Details: fmt.Sprintf("fault %d, %s to %s; took effect: %s; healed: %s",
 				f.ID, clock(f.Start), clock(f.End), evidence(f.Effect), evidence(f.Recovery)),

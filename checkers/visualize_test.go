@@ -29,10 +29,11 @@ func TestVisualizeShowsFaultsAndViolation(t *testing.T) {
 	got := page(t, h, r.Key, r.Ops, VisualizeOptions{})
 	require.Contains(t, got, "partition 0 | 1 2")
 	require.Contains(t, got, "probe 0 to 1 dropped")
-	require.Contains(t, got, `"violation"`)
+	require.Contains(t, got, `"violation 3"`)
+	require.Contains(t, got, "fault 7: partition")
 	require.Contains(t, got, "read of 1")
 	require.NotContains(t, got, "write of 9", "another key")
-	require.NotContains(t, got, "fault: kill", "another time")
+	require.NotContains(t, got, ": kill", "another time")
 	require.NotContains(t, got, "excerpt")
 }
 
@@ -72,6 +73,16 @@ func TestExcerptOfRegisterIsAProof(t *testing.T) {
 	r := CheckModel(h, ModelRegister, Options{}, Budget{})
 	out := decide(m, tighten(cut(r.Ops), opts.Options), opts.Options, time.Now().Add(20*time.Second), 0)
 	require.Equal(t, Broken, out.verdict, out.why)
+}
+
+// An operation of unknown outcome reaches to the end of the page, so those that
+// nobody saw are left out: they would be all there is to see.
+func TestVisualizeLeavesOutWhatNobodySaw(t *testing.T) {
+	h := parse(t, "w1@1-2 w2@3? w3@4? r3@5-6 r1@7-8")
+	got := page(t, h, 0, []int{4}, VisualizeOptions{})
+	require.False(t, strings.Contains(got, "write of 2"))
+	require.True(t, strings.Contains(got, "write of 3 (outcome unknown)"))
+	require.True(t, strings.Contains(got, "4 of 5 operations"))
 }
 
 func TestVisualizeEscapes(t *testing.T) {
