@@ -376,8 +376,10 @@ func (e *excerpt) drawBar(h *history.History, i int, s scale, y float64, number 
 	if label := brief(h, o); !pale {
 		b.LabelX, b.LabelY = round1(b.X+4), b.Y+11.5
 		b.Label = fit(label, b.W)
-		if own := key >= 0 && o.Key == key; own && b.Label == "" {
-			b.Label, b.Beside, b.LabelX = label, true, round1(b.X+b.W+4)
+		// Beside a bar at the right edge there is no room either.
+		beside := round1(b.X + b.W + 4)
+		if key >= 0 && b.Label == "" && fit(label, paperRight-beside) != "" {
+			b.Label, b.Beside, b.LabelX = label, true, beside
 		}
 	}
 	b.Title = "#" + strconv.Itoa(i) + "  " + stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"

@@ -273,7 +273,7 @@ func TestPageIsTheSameEveryTime(t *testing.T) {
 }
 
 // millionOps is a run of about 1,000,000 operations.
-var millionOps = sampleOptions{clients: 100, pause: 400 * time.Microsecond, stale: true, lost: true}
+var millionOps = sampleOptions{clients: 108, pause: 400 * time.Microsecond, stale: true, lost: true}
 
 func TestPageOfAMillionOperations(t *testing.T) {
 	if testing.Short() {
