@@ -138,12 +138,20 @@ const (
 // refusals. Functions that a healthy system refuses too (a CAS of another
 // value, a lock that is taken) are not slowed down, unless nothing was sent.
 func (s *slot) backoff(err error) time.Duration {
-	mayRefuse := s.op.F == history.CAS || s.op.F == history.Transact || s.op.F == history.Acquire || s.op.F == history.Release
-	if err == nil || !IsDefinite(err) || s.client != nil && mayRefuse {
+	refused := IsDefinite(err) && s.client != nil && mayBeRefused(s.op.F)
+	if err == nil || refused {
 		s.fails = 0
 		return 0
 	}
 	pause := min(firstBackoff<<min(s.fails, 10), maxBackoff)
 	s.fails++
 	return pause
+}
+
+func mayBeRefused(f history.F) bool {
+	switch f {
+	case history.CAS, history.Transact, history.Acquire, history.Release:
+		return true
+	}
+	return false
 }

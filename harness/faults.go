@@ -32,12 +32,16 @@ func (r *run) startFaults(ctx context.Context) {
 	}
 }
 
-// stopFaults heals everything and waits for that, also when ctx is done.
+// stopFaults heals what is still in force and waits for that, also when ctx is
+// done.
 func (r *run) stopFaults(ctx context.Context) {
 	if r.faults.cancel == nil {
-		return // there were none
+		return // the run ended before the fault phase
 	}
 	r.faults.cancel()
+	if r.faults.over() {
+		return
+	}
 	err := r.world.Await(context.WithoutCancel(ctx), func(ctx context.Context) error {
 		ctx, cancel := r.world.Timeout(ctx, (2+healAttempts)*r.opts.FaultTimeout)
 		defer cancel()

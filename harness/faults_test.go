@@ -79,15 +79,15 @@ func TestHealingIsNotQueued(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	h := runFaults(t, harness.Options{FaultTimeout: 300 * ms}, stuck, kill(1), kill(0))
+	h := runFaults(t, harness.Options{FaultTimeout: time.Second}, stuck, kill(1), kill(0))
 	for _, f := range h.Faults {
 		if f.Kind == "pause" {
 			require.False(t, f.Effect.OK)
-			require.GreaterOrEqual(t, f.End, f.Start+int64(300*ms))
+			require.GreaterOrEqual(t, f.End, f.Start+int64(time.Second))
 			continue
 		}
 		require.True(t, f.Recovery.OK)
-		require.Less(t, f.End, f.Start+int64(200*ms))
+		require.Less(t, f.End, f.Start+int64(time.Second))
 	}
 }
 

@@ -161,9 +161,7 @@ func (r *run) invoke(op gen.Op, now int64) {
 func (r *run) complete(c *Completion) error {
 	s := &r.slots[c.Worker]
 	r.inFlight--
-	if s.op.Out != s.sent.Out {
-		s.sent.Out = s.op.Out // all that a client may change
-	}
+	s.sent.Out = s.op.Out // all that a client may change
 	if s.op != s.sent {
 		c.Err = clientBug{fmt.Errorf("it changed more of the operation than Out: %+v became %+v", s.sent, s.op)}
 		s.op = s.sent

@@ -39,10 +39,9 @@ func (r *run) report(phase string) {
 	}
 	r.progress.told = time.Now()
 	c := r.rec.Counts()
-	t := &r.test
 	r.opts.Progress(Snapshot{
 		Elapsed: time.Duration(r.now()),
-		Total:   t.Before + t.During + t.Recovery,
+		Total:   r.test.length(),
 		Phase:   phase,
 		Invoked: c.Invoked, OK: c.OK, Fail: c.Fail, Info: c.Info,
 		InForce: c.InForce,

@@ -84,9 +84,7 @@ func Run(ctx context.Context, t Test, w World, o Options) (*Result, error) {
 
 	r.begin()
 	err := r.phases(ctx)
-	if err != nil {
-		r.stopFaults(ctx)
-	}
+	r.stopFaults(ctx)
 	if e := r.drain(ctx); err == nil {
 		err = e
 	}
@@ -175,11 +173,14 @@ const startSpacing = time.Millisecond
 func (r *run) begin() {
 	r.start = r.world.Now()
 	r.result.Start = r.start
-	spacing := min(startSpacing, r.test.Before/time.Duration(10*len(r.slots)))
+	spacing := min(startSpacing, r.test.length()/time.Duration(10*len(r.slots)))
 	for i := range r.slots {
 		r.rest(i, int64(i)*int64(spacing))
 	}
 }
+
+// length is how long the phases are together.
+func (t *Test) length() time.Duration { return t.Before + t.During + t.Recovery }
 
 // phases goes through the phases. Those without length are left out.
 func (r *run) phases(ctx context.Context) error {

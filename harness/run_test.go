@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func newTest(s harness.System) harness.Test {
 		Workload:  harness.Workload{Name: "mix", Keys: []string{"x", "y"}, Generator: gen.Rate(5000, mix())},
 		Clients:   6,
 		OpTimeout: 200 * ms,
-		Before:    30 * ms,
+		Before:    100 * ms,
 		Settle:    20 * ms,
 	}
 }
@@ -68,15 +69,15 @@ func requireSane(t *testing.T, h *history.History) {
 func TestRunAllPhases(t *testing.T) {
 	s := &memSystem{}
 	test := newTest(s)
-	test.During, test.Recovery = 40*ms, 30*ms
+	test.During, test.Recovery = 200*ms, 100*ms
 	k := kill(1)
-	test.Faults = []harness.Episode{{At: 10 * ms, For: 20 * ms, Fault: k}}
+	test.Faults = []harness.Episode{{At: 20 * ms, For: 150 * ms, Fault: k}}
 	var log bytes.Buffer
 	var phases []string
 	r, err := harness.Run(t.Context(), test, newMemWorld(t, 3), harness.Options{
 		Log: &log,
 		Progress: func(s harness.Snapshot) {
-			require.Equal(t, 100*ms, s.Total)
+			require.Equal(t, 400*ms, s.Total)
 			phases = append(phases, s.Phase)
 		},
 	})
@@ -99,8 +100,8 @@ func TestRunAllPhases(t *testing.T) {
 
 	require.Len(t, h.Phases, 3)
 	require.Equal(t, history.PhaseFaults, h.Phases[1].Name)
-	require.GreaterOrEqual(t, h.Phases[1].End-h.Phases[1].Start, int64(40*ms))
-	require.Equal(t, []string{"before", "faults", "recovery", "settle"}, phases)
+	require.GreaterOrEqual(t, h.Phases[1].End-h.Phases[1].Start, int64(200*ms))
+	require.Equal(t, []string{"before", "faults", "recovery", "settle"}, slices.Compact(phases))
 
 	require.Len(t, h.Faults, 1)
 	f := h.Faults[0]
@@ -109,8 +110,8 @@ func TestRunAllPhases(t *testing.T) {
 	require.True(t, f.Effect.OK)
 	require.True(t, f.Recovery.OK)
 	require.Equal(t, "it is gone", f.Recovery.Evidence)
-	require.GreaterOrEqual(t, f.Start, h.Phases[1].Start+int64(10*ms))
-	require.GreaterOrEqual(t, f.End, h.Phases[1].Start+int64(30*ms))
+	require.GreaterOrEqual(t, f.Start, h.Phases[1].Start+int64(20*ms))
+	require.GreaterOrEqual(t, f.End, h.Phases[1].Start+int64(170*ms))
 	require.LessOrEqual(t, f.End, h.Phases[2].Start)
 	require.Greater(t, k.lease, 10*time.Second, "the lease has a margin")
 	require.Less(t, k.lease, 11*time.Second)
@@ -312,6 +313,8 @@ func TestMistakesOfTheTestsOwnCode(t *testing.T) {
 			s.inspect = func(int, []string) ([]harness.Replica, error) { panic("oh") }
 		}, ""},
 		{"no system", func(_ *memSystem, test *harness.Test) { test.System = nil }, "Test.System is nil"},
+		{"one key twice", func(_ *memSystem, test *harness.Test) { test.Workload.Keys[1] = "x" },
+			`Workload.Keys[1] is "x" again: name each key once`},
 		{"no time", func(_ *memSystem, test *harness.Test) { test.Before = 0 }, "nothing would be tested"},
 		{"late fault", func(_ *memSystem, test *harness.Test) {
 			test.Faults = []harness.Episode{{At: time.Second, Fault: kill(0)}}

@@ -22,10 +22,15 @@ func (t *Test) validate(w World) error {
 	bad(t.System == nil, "Test.System is nil: say what to test")
 	bad(t.Workload.Generator == nil, "Workload.Generator is nil: see package gen")
 	bad(len(t.Workload.Keys) == 0, "Workload.Keys is empty: name at least one key")
+	seen := make(map[string]bool, len(t.Workload.Keys))
+	for i, k := range t.Workload.Keys {
+		bad(seen[k], "Workload.Keys[%d] is %q again: name each key once", i, k)
+		seen[k] = true
+	}
 	bad(t.Clients < 1 || t.Clients > 1<<20, "Test.Clients is %d: it must be 1 to %d", t.Clients, 1<<20)
 	bad(t.OpTimeout <= 0, "Test.OpTimeout is %v: it must be positive", t.OpTimeout)
 	bad(t.Before < 0 || t.During < 0 || t.Recovery < 0 || t.Settle < 0, "Test.Before, During, Recovery and Settle must not be negative")
-	bad(t.Before+t.During+t.Recovery <= 0, "Test.Before, During and Recovery are all 0: nothing would be tested")
+	bad(t.length() <= 0, "Test.Before, During and Recovery are all 0: nothing would be tested")
 	for i, e := range t.Faults {
 		bad(e.Fault == nil, "Test.Faults[%d].Fault is nil", i)
 		bad(e.At < 0 || e.At >= t.During, "Test.Faults[%d] starts at %v of a fault phase of %v", i, e.At, t.During)
