@@ -107,6 +107,9 @@ func malformed(h *history.History) string {
 	}
 	for i := range h.Ops {
 		o := &h.Ops[i]
+		if o.Outcome > history.Fail {
+			return fmt.Sprintf("operation %d (%s) ended in a way that is neither ok, fail nor info: the history is damaged", i, o.F)
+		}
 		if o.Outcome != history.Info && o.Return < o.Call {
 			return fmt.Sprintf("operation %d (%s) ends at %s, before it begins at %s: the history's clock is wrong", i, o.F, clock(o.Return), clock(o.Call))
 		}
