@@ -177,7 +177,7 @@ func (d *Dir) readJSON(name string, v any) (bool, error) {
 
 // files lists what is there of logs and key pages, with slashes, in the order
 // of their numbers.
-func (d *Dir) files() (logs, keyPages []numbered, err error) {
+func (d *Dir) files() (logs, keyPages []NumberedFile, err error) {
 	logs, err = d.numbered(logsDir, "node-", ".log")
 	if err != nil {
 		return nil, nil, err
@@ -186,13 +186,13 @@ func (d *Dir) files() (logs, keyPages []numbered, err error) {
 	return logs, keyPages, err
 }
 
-// numbered is a file whose name carries a number.
-type numbered struct {
+// NumberedFile is a file whose name carries a number.
+type NumberedFile struct {
 	N    int
 	File string // relative to the run directory, with slashes
 }
 
-func (d *Dir) numbered(sub, prefix, suffix string) ([]numbered, error) {
+func (d *Dir) numbered(sub, prefix, suffix string) ([]NumberedFile, error) {
 	entries, err := os.ReadDir(filepath.Join(d.path, sub))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -200,7 +200,7 @@ func (d *Dir) numbered(sub, prefix, suffix string) ([]numbered, error) {
 	if err != nil {
 		return nil, explain("listing the run directory", err)
 	}
-	var out []numbered
+	var out []NumberedFile
 	for _, e := range entries {
 		middle, ok := strings.CutPrefix(e.Name(), prefix)
 		if !ok {
@@ -213,9 +213,9 @@ func (d *Dir) numbered(sub, prefix, suffix string) ([]numbered, error) {
 		if err != nil {
 			continue // not one of ours
 		}
-		out = append(out, numbered{n, filepath.ToSlash(filepath.Join(sub, e.Name()))})
+		out = append(out, NumberedFile{n, filepath.ToSlash(filepath.Join(sub, e.Name()))})
 	}
-	slices.SortFunc(out, func(a, b numbered) int { return a.N - b.N })
+	slices.SortFunc(out, func(a, b NumberedFile) int { return a.N - b.N })
 	return out, nil
 }
 

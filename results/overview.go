@@ -81,7 +81,6 @@ type band struct {
 type mark struct {
 	X, Y, W float64
 	Label   string
-	Anchor  string
 }
 
 // kindPattern gives the known kinds of faults a pattern each.
@@ -135,7 +134,7 @@ func (o *overview) markViolations(violations []violation, s scale, y float64) fl
 			continue
 		}
 		x0, x1 := s.x(v.Excerpt.first), s.x(v.Excerpt.last)
-		o.Marks = append(o.Marks, mark{X: round1(x0), W: round1(max(3, x1-x0)), Y: y, Label: string(v.Result.Claim), Anchor: fmt.Sprintf("violation-%d", v.Number)})
+		o.Marks = append(o.Marks, mark{X: round1(x0), W: round1(max(3, x1-x0)), Y: y, Label: string(v.Result.Claim)})
 		y += faultRow
 	}
 	return y

@@ -63,7 +63,7 @@ type pageModel struct {
 	Facts        []fact
 	Command      string
 	Files        []file
-	Logs         []numbered
+	Logs         []NumberedFile
 	Assay        string
 	Cut          string
 }

@@ -81,8 +81,8 @@ func text(n *html.Node) string {
 
 func TestPageOfABrokenRun(t *testing.T) {
 	run := sampleRun(brokenSample)
-	run.Logs = []numbered{{0, "logs/node-0.log"}}
-	run.KeyPages = []numbered{{int(run.Verdicts.Results[0].Key), "key-5.html"}}
+	run.Logs = []NumberedFile{{0, "logs/node-0.log"}}
+	run.KeyPages = []NumberedFile{{int(run.Verdicts.Results[0].Key), "key-5.html"}}
 	_, doc := draw(t, run)
 
 	require.Equal(t, "✗ broken", strings.TrimSpace(text(all(doc, hasClass("pill", "big"))[0])))
@@ -198,7 +198,7 @@ func TestPageEscapesEverything(t *testing.T) {
 	run.Test.Name, run.Test.System, run.Test.Profile, run.Test.Nemesis, run.Test.World, run.Test.Workload = evil, evil, evil, evil, evil, evil
 	run.Test.Replay = []string{"assay", evil}
 	run.Test.Assay.Version = evil
-	run.Logs, run.KeyPages = []numbered{{0, evil}}, []numbered{{5, "javascript:" + evil}}
+	run.Logs, run.KeyPages = []NumberedFile{{0, evil}}, []NumberedFile{{5, "javascript:" + evil}}
 
 	page, doc := draw(t, run)
 	require.NotContains(t, page, "<script>alert")

@@ -34,7 +34,7 @@ type Run struct {
 	Replicas *Replicas
 	// Logs[i] is the file of a node's log and KeyPages those of pictures of
 	// single keys, relative to Path.
-	Logs, KeyPages []numbered
+	Logs, KeyPages []NumberedFile
 }
 
 // Test is what was run: enough to know it, and to run it again.

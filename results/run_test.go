@@ -55,8 +55,8 @@ func TestRoundTrip(t *testing.T) {
 	require.Equal(t, run.Test, got.Test)
 	require.Equal(t, run.Verdicts, got.Verdicts)
 	require.Equal(t, run.Replicas, got.Replicas)
-	require.Equal(t, []numbered{{2, "logs/node-2.log"}, {10, "logs/node-10.log"}}, got.Logs)
-	require.Equal(t, []numbered{{5, "key-5.html"}}, got.KeyPages)
+	require.Equal(t, []NumberedFile{{2, "logs/node-2.log"}, {10, "logs/node-10.log"}}, got.Logs)
+	require.Equal(t, []NumberedFile{{5, "key-5.html"}}, got.KeyPages)
 	require.Equal(t, d.Path(), got.Path)
 
 	page, err := os.ReadFile(d.PagePath())
