@@ -70,16 +70,31 @@ func ednEvent(d datum) (event, error) {
 		return e, fmt.Errorf("an operation is a map like {:process 0, :type :invoke, :f :read, :value nil}, not %v", d)
 	}
 	var process, typ, f, failure, at, node datum
-	fields := map[string]*datum{
-		"process": &process, "type": &typ, "f": &f, "value": &e.value, "key": &e.key,
-		"time": &at, "error": &failure, "seen": &e.seen, "node": &node,
-	}
 	for i := 0; i < len(d.items); i += 2 {
 		if d.items[i].kind != kindKeyword {
 			continue
 		}
-		field := fields[d.items[i].text]
-		if field == nil {
+		var field *datum
+		switch d.items[i].text {
+		case "process":
+			field = &process
+		case "type":
+			field = &typ
+		case "f":
+			field = &f
+		case "value":
+			field = &e.value
+		case "key":
+			field = &e.key
+		case "time":
+			field = &at
+		case "error":
+			field = &failure
+		case "seen":
+			field = &e.seen
+		case "node":
+			field = &node
+		default:
 			continue
 		}
 		if field.kind != kindAbsent {

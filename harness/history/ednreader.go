@@ -48,18 +48,70 @@ func (e *ednReader) take() (byte, error) {
 	}
 	e.col++
 	e.size++
-	switch {
-	case c == '\n':
+	if c == '\n' {
 		e.line++
 		e.col = 0
-	case badControl(c):
-		return 0, fmt.Errorf("byte %#02x is no text", c)
-	case e.col > maxLine:
-		return 0, fmt.Errorf("the line is longer than %d MiB; put every operation on a line of its own", maxLine>>20)
-	case e.size > maxLine:
-		return 0, fmt.Errorf("one form is longer than %d MiB", maxLine>>20)
 	}
-	return c, nil
+	if badControl(c) {
+		return 0, fmt.Errorf("byte %#02x is no text", c)
+	}
+	return c, e.limits()
+}
+
+func (e *ednReader) limits() error {
+	if e.col > maxLine {
+		return fmt.Errorf("the line is longer than %d MiB; put every operation on a line of its own", maxLine>>20)
+	}
+	if e.size > maxLine {
+		return fmt.Errorf("one form is longer than %d MiB", maxLine>>20)
+	}
+	return nil
+}
+
+// stops are the bytes that end a run of bytes of one sort. Line ends and
+// control characters end every run: take looks after them.
+type stops [256]bool
+
+func stopAt(stop func(c byte) bool) *stops {
+	var s stops
+	for i := range s {
+		c := byte(i)
+		s[i] = c == '\n' || badControl(c) || stop(c)
+	}
+	return &s
+}
+
+var (
+	endOfSpace   = stopAt(func(c byte) bool { return !isSpace(c) })
+	endOfComment = stopAt(func(byte) bool { return false })
+	endOfToken   = stopAt(delimiter)
+	endOfText    = stopAt(func(c byte) bool { return c == '"' || c == '\\' })
+)
+
+// run takes bytes up to a stop or the end of the input, and keeps them if asked.
+func (e *ednReader) run(stop *stops, keep bool) error {
+	for {
+		if _, err := e.peek(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		p, _ := e.r.Peek(e.r.Buffered())
+		n := 0
+		for n < len(p) && !stop[p[n]] {
+			n++
+		}
+		if keep {
+			e.tok = append(e.tok, p[:n]...)
+		}
+		more := n == len(p)
+		e.r.Discard(n)
+		e.col += n
+		e.size += n
+		if err := e.limits(); err != nil || !more {
+			return err
+		}
+	}
 }
 
 // space skips white space, commas, comments and discarded forms, and gives the
@@ -75,13 +127,17 @@ func (e *ednReader) space(depth int) (byte, error) {
 			if depth == 0 {
 				e.size = 0
 			}
-			_, err = e.take()
-		case c == ';':
-			for err == nil && c != '\n' {
-				c, err = e.take()
+			if _, err = e.take(); err == nil {
+				err = e.run(endOfSpace, false)
 			}
-			if err == nil && depth == 0 {
+		case c == ';':
+			err = e.run(endOfComment, false)
+			if depth == 0 {
 				e.size = 0
+			}
+			// What ended the comment is a line end or no text.
+			if err == nil {
+				_, err = e.take()
 			}
 		case c == '#':
 			p, _ := e.r.Peek(2)
@@ -221,26 +277,24 @@ func (e *ednReader) tagged(d datum, depth int) (datum, error) {
 
 // token reads up to the next delimiter.
 func (e *ednReader) token() error {
-	e.tok = e.tok[:0]
-	for {
-		c, err := e.peek()
-		if err == io.EOF || err == nil && delimiter(c) && len(e.tok) > 0 {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	c, err := e.take()
+	if err != nil {
+		return cutOff(err)
+	}
+	e.tok = append(e.tok[:0], c)
+	// A character: what follows the backslash belongs to it.
+	if c == '\\' {
 		if c, err = e.take(); err != nil {
-			return err
+			return cutOff(err)
 		}
 		e.tok = append(e.tok, c)
-		// A character: what follows the backslash belongs to it.
-		if len(e.tok) == 1 && c == '\\' {
-			if c, err = e.take(); err != nil {
-				return cutOff(err)
-			}
-			e.tok = append(e.tok, c)
-		}
+	}
+	if err := e.run(endOfToken, true); err != nil {
+		return err
+	}
+	if c, err := e.peek(); err == nil && badControl(c) {
+		_, err = e.take()
+		return err
 	}
 	if !utf8.Valid(e.tok) {
 		return errors.New("a word that is no UTF-8 text")
@@ -298,7 +352,11 @@ func (e *ednReader) quoted() (string, error) {
 	e.take()
 	e.tok = e.tok[:0]
 	for {
-		c, err := e.take()
+		err := e.run(endOfText, true)
+		var c byte
+		if err == nil {
+			c, err = e.take()
+		}
 		if err == nil && c == '\\' {
 			err = e.escape()
 		} else if err == nil && c == '"' {
