@@ -12,15 +12,16 @@ import (
 
 // slot is what a worker has.
 type slot struct {
-	node    int
-	process int32
-	client  Client // nil when there is no connection
-	broken  bool   // the client must be replaced
-	fails   int    // refusals in a row
-	op      history.Op
-	sent    history.Op // op as it was handed over
-	id      int        // of the recording
-	route   uint64     // of the generator
+	node     int
+	process  int32
+	client   Client // nil when there is no connection
+	broken   bool   // the client must be replaced
+	fails    int    // failures in a row
+	inFlight bool
+	op       history.Op
+	sent     history.Op // op as it was handed over
+	id       int        // of the recording
+	route    uint64     // of the generator
 }
 
 // clientBug is an error of the test's own code. It ends the run.
@@ -111,21 +112,12 @@ func (r *run) openPatiently(ctx context.Context, s *slot) error {
 func (r *run) closeClients(ctx context.Context) {
 	_ = r.world.Await(context.WithoutCancel(ctx), func(context.Context) error {
 		for i := range r.slots {
-			if s := &r.slots[i]; r.idle.Has(i) || r.isResting(i) {
+			if s := &r.slots[i]; !s.inFlight {
 				r.closeClient(s)
 			}
 		}
 		return nil
 	})
-}
-
-func (r *run) isResting(worker int) bool {
-	for _, s := range r.resting {
-		if s.worker == worker {
-			return true
-		}
-	}
-	return false
 }
 
 const (

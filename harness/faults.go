@@ -19,10 +19,9 @@ type faults struct {
 // over says that every episode is healed, or could not be.
 func (f *faults) over() bool { return f.running.Load() == 0 }
 
-// startFaults starts the episodes; their time counts from now.
-func (r *run) startFaults(ctx context.Context) {
+// startFaults starts the episodes; their time counts from begin.
+func (r *run) startFaults(ctx context.Context, begin int64) {
 	ctx, r.faults.cancel = context.WithCancel(ctx)
-	begin := r.now()
 	r.faults.running.Store(int32(len(r.test.Faults)))
 	for _, e := range r.test.Faults {
 		r.world.Go(ctx, func(ctx context.Context) {

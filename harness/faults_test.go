@@ -23,6 +23,9 @@ func runFaults(t *testing.T, o harness.Options, fs ...harness.Fault) *history.Hi
 	r, err := harness.Run(t.Context(), test, newMemWorld(t, 2), o)
 	require.NoError(t, err)
 	require.Len(t, r.History.Faults, len(fs))
+	for _, f := range r.History.Faults {
+		require.GreaterOrEqual(t, f.Start, r.History.Phases[1].Start)
+	}
 	return r.History
 }
 

@@ -152,6 +152,7 @@ func (r *run) invoke(op gen.Op, now int64) {
 	s.route = op.Route
 	s.id = r.rec.Invoke(s.op)
 	r.idle.Remove(op.Worker)
+	s.inFlight = true
 	r.inFlight++
 	r.invoked++
 	r.world.Invoke(op.Worker, r.test.OpTimeout, &s.op)
@@ -160,6 +161,7 @@ func (r *run) invoke(op gen.Op, now int64) {
 // complete records a completion and decides what its worker does next.
 func (r *run) complete(c *Completion) error {
 	s := &r.slots[c.Worker]
+	s.inFlight = false
 	r.inFlight--
 	s.sent.Out = s.op.Out // all that a client may change
 	if s.op != s.sent {

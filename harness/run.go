@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -79,17 +78,21 @@ func Run(ctx context.Context, t Test, w World, o Options) (*Result, error) {
 	o.setDefaults()
 	r := newRun(t, w, o)
 	if err := r.openClients(ctx); err != nil {
+		r.closeClients(ctx)
 		return nil, fmt.Errorf("test %q in world %q: %w", t.Name, w.Name(), err)
 	}
 
 	r.begin()
 	err := r.phases(ctx)
 	r.stopFaults(ctx)
+	// The first error is the cause; those of cleaning up follow from it.
 	if e := r.drain(ctx); err == nil {
 		err = e
 	}
 	stopped := r.now()
-	err = errors.Join(err, r.rec.Close(stopped))
+	if e := r.rec.Close(stopped); err == nil {
+		err = e
+	}
 	if err == nil {
 		err = r.settle(ctx, stopped)
 	}
@@ -186,29 +189,31 @@ func (t *Test) length() time.Duration { return t.Before + t.During + t.Recovery 
 func (r *run) phases(ctx context.Context) error {
 	t := &r.test
 	if t.Before > 0 {
-		if err := r.phase(ctx, history.PhaseBefore, t.Before, nil); err != nil {
+		begin := r.phase(history.PhaseBefore)
+		if err := r.load(ctx, begin+int64(t.Before), nil); err != nil {
 			return err
 		}
 	}
 	if t.During > 0 {
-		r.startFaults(ctx)
-		if err := r.phase(ctx, history.PhaseFaults, t.During, r.faults.over); err != nil {
+		begin := r.phase(history.PhaseFaults)
+		r.startFaults(ctx, begin)
+		if err := r.load(ctx, begin+int64(t.During), r.faults.over); err != nil {
 			return err
 		}
 	}
 	if t.Recovery > 0 {
-		return r.phase(ctx, history.PhaseRecovery, t.Recovery, nil)
+		begin := r.phase(history.PhaseRecovery)
+		return r.load(ctx, begin+int64(t.Recovery), nil)
 	}
 	return nil
 }
 
-// phase loads the system for the time d, and then until over says so, if it is
-// given.
-func (r *run) phase(ctx context.Context, name string, d time.Duration, over func() bool) error {
-	begin := r.now()
+// phase begins a phase, now.
+func (r *run) phase(name string) (begin int64) {
+	begin = r.now()
 	r.rec.Phase(name, begin)
 	r.report(name)
-	return r.load(ctx, begin+int64(d), over)
+	return begin
 }
 
 // drain waits for the operations in flight. It gives them as long as they may

@@ -215,11 +215,21 @@ func TestARefusedCASIsNotSlowedDown(t *testing.T) {
 }
 
 func TestNodesThatNeverOpen(t *testing.T) {
-	s := &memSystem{open: func(int) (harness.Client, error) { return nil, errors.New("connection refused") }}
+	s := &memSystem{}
+	s.open = func(node int) (harness.Client, error) {
+		if node == 0 {
+			s.opened.Add(1)
+			return &memClient{s: s}, nil
+		}
+		return nil, errors.New("connection refused")
+	}
 	r, err := harness.Run(t.Context(), newTest(s), newMemWorld(t, 2), harness.Options{OpenTimeout: 20 * ms})
 	require.Nil(t, r)
 	require.ErrorContains(t, err, `test "test" in world "memory"`)
-	require.ErrorContains(t, err, "open a client to node 0: connection refused")
+	require.ErrorContains(t, err, "open a client to node 1: connection refused")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.EqualValues(t, 1, s.opened.Load())
+	require.EqualValues(t, 1, s.closed.Load())
 }
 
 func TestClientThatNeverReturns(t *testing.T) {
