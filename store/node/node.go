@@ -173,7 +173,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	if e := n.engine.Close(); e != nil {
 		err = errors.Join(err, fmt.Errorf("node %d: %w", n.cfg.ID, e))
 	}
-	n.log.Info("node stopped", "error", err)
+	n.log.Info("node stopped")
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/store/replica"
@@ -35,6 +36,8 @@ func (s *System) Open(ctx context.Context, w harness.World, node int) (harness.C
 	switch w := w.(type) {
 	case *sim.World:
 		return openSim(w, node)
+	case *docker.World:
+		return openHTTP(w.Addr(node)), nil
 	}
 	return nil, unknownWorld(w)
 }
@@ -44,6 +47,8 @@ func (s *System) Inspect(ctx context.Context, w harness.World, node int, keys []
 	switch w := w.(type) {
 	case *sim.World:
 		return inspectSim(w, node, keys)
+	case *docker.World:
+		return inspectHTTP(ctx, w.Addr(node), keys)
 	}
 	return nil, unknownWorld(w)
 }

@@ -1,0 +1,154 @@
+package sut
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/docker"
+	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/store/client"
+	storenode "github.com/assay-chaos/assay/store/node"
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+// What a node's container looks like.
+const (
+	nodePackage = "github.com/assay-chaos/assay/store/node/assay-node"
+	nodePath    = "/assay-node"
+	nodeData    = "/data"
+	peerPort    = 7800
+	clientPort  = 7801
+)
+
+var (
+	_ docker.System    = (*System)(nil)
+	_ docker.WallClock = (*System)(nil)
+)
+
+// Image is the program of a node and nothing else. Building it needs the go
+// command.
+func (s *System) Image(ctx context.Context, arch string) (docker.Image, error) {
+	program, err := docker.GoBinary(ctx, nodePackage, arch)
+	if err != nil {
+		return docker.Image{}, fmt.Errorf("the reference store's image: %w", err)
+	}
+	return docker.Image{
+		Files:      []docker.File{{Path: nodePath, Mode: fs.FileMode(0o755), Data: program}},
+		Entrypoint: []string{nodePath},
+	}, nil
+}
+
+// Container runs one node with the profile. A node whose configuration is wrong
+// ends at once, and its log says why; [Profile.Validate] tells earlier.
+func (s *System) Container(id int, peers []docker.Peer) docker.Container {
+	cfg := s.nodeConfig(id, peers)
+	return docker.Container{Cmd: cfg.Args(), Ports: []int{clientPort}, DataDir: nodeData}
+}
+
+func (s *System) nodeConfig(id int, peers []docker.Peer) storenode.Config {
+	p := s.profile
+	cfg := storenode.DefaultConfig()
+	cfg.ID = id
+	cfg.Peers = make([]string, len(peers))
+	for _, peer := range peers {
+		cfg.Peers[peer.Node] = netip.AddrPortFrom(peer.Addr, peerPort).String()
+	}
+	cfg.N, cfg.R, cfg.W = p.N, p.R, p.W
+	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
+	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
+	cfg.Dir = nodeData
+	cfg.ListenPeer = net.JoinHostPort("", strconv.Itoa(peerPort))
+	cfg.ListenClient = net.JoinHostPort("", strconv.Itoa(clientPort))
+	return cfg
+}
+
+// Ready returns nil when the node serves. That it finds its peers is not asked:
+// a store that comes up while its network is cut has to serve too.
+func (s *System) Ready(ctx context.Context, addr string) error {
+	c := client.New(addr)
+	defer c.Close()
+	h, err := c.Health(ctx)
+	if err == nil && !h.Ready {
+		err = errors.New(h.Error)
+	}
+	return err
+}
+
+// Wall reads the node's wall clock.
+func (s *System) Wall(ctx context.Context, addr string) (time.Time, error) {
+	c := client.New(addr)
+	defer c.Close()
+	h, err := c.Health(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(0, h.WallNS), nil
+}
+
+// httpClient is a client of one real node.
+type httpClient struct{ node *client.Client }
+
+// openHTTP connects to the node at addr. Nothing is sent before the first
+// operation.
+func openHTTP(addr string) harness.Client { return &httpClient{client.New(addr)} }
+
+// Invoke performs the operation over HTTP. What is known of the outcome is in
+// the error: see [client.Definite].
+func (c *httpClient) Invoke(ctx context.Context, key string, op *history.Op) error {
+	q, err := request(key, op)
+	if err != nil {
+		return err
+	}
+	switch q.Op {
+	case replica.Put:
+		_, err = c.node.Put(ctx, q.Key, q.Value)
+	case replica.Delete:
+		_, err = c.node.Delete(ctx, q.Key)
+	default:
+		var r client.Record
+		r, err = c.node.Get(ctx, q.Key)
+		op.Out = history.Nil
+		if err == nil && r.Found {
+			op.Out, err = decode(r.Value)
+		}
+	}
+	if client.Definite(err) {
+		return harness.Definite(err)
+	}
+	return err
+}
+
+func (c *httpClient) Close() error {
+	c.node.Close()
+	return nil
+}
+
+// inspectHTTP reads what the node at addr itself holds.
+func inspectHTTP(ctx context.Context, addr string, keys []string) ([]harness.Replica, error) {
+	c := client.New(addr)
+	defer c.Close()
+	recs, err := c.Local(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]harness.Replica, len(keys))
+	for i, r := range recs {
+		out[i].Stamp = r.Stamp
+		if !r.Found {
+			continue
+		}
+		v, err := decode(r.Value)
+		if err != nil {
+			return nil, fmt.Errorf("node at %s, key %q: %w", addr, keys[i], err)
+		}
+		out[i].Present, out[i].Value = true, v
+	}
+	return out, nil
+}
