@@ -18,14 +18,15 @@ var (
 	ErrReset = errors.New("connection reset")
 )
 
-// call is one request of a client, from its sending until both sides are
-// done with it.
+// call is one request of a client, from its sending until its answer arrives
+// (or the news that there will be none), whether or not the client still
+// waits.
 type call struct {
 	gen    uint32 // tells one user of the slot from the next
+	number uint64 // for people
 	node   int32
 	pos    int32 // place in the node's requests
 	task   *task // nil: the client has given up
-	open   bool  // the request or its answer is still under way, or the node has it
 	served bool  // the node has it
 	done   bool
 	resp   any
@@ -79,7 +80,7 @@ func (w *World) call(ctx context.Context, t *task, m *machine, req any) (any, er
 		w.calls = append(w.calls, call{gen: 1})
 	}
 	k := &w.calls[slot]
-	k.task, k.node, k.open = t, int32(m.id), true
+	k.number, k.task, k.node = w.stats.Calls, t, int32(m.id)
 	it, _ := w.queue.push(w.now+w.clientDelay.draw(m.toRand.Uint64()), kindRequest)
 	it.node, it.id, it.msg = int32(m.id), uint64(k.gen)<<slotBits|uint64(slot), req
 
@@ -117,7 +118,7 @@ func (w *World) serve(m *machine, id uint64, req any) {
 	k.pos = int32(len(m.requests))
 	m.requests = append(m.requests, slot)
 	if w.cfg.Trace != nil {
-		w.trace(Event{Kind: EventRequest, Node: m.id, Peer: -1, ID: id, Msg: req})
+		w.trace(Event{Kind: EventRequest, Node: m.id, Peer: -1, ID: k.number, Msg: req})
 	}
 	m.work++
 	w.acting = m
@@ -142,7 +143,7 @@ func (w *World) reply(m *machine, id uint64, resp any) {
 	m.requests = m.requests[:last]
 	k.served = false
 	if w.cfg.Trace != nil {
-		w.trace(Event{Kind: EventReply, Node: m.id, Peer: -1, ID: id, Msg: resp})
+		w.trace(Event{Kind: EventReply, Node: m.id, Peer: -1, ID: k.number, Msg: resp})
 	}
 	w.answer(m, id, resp, answered)
 }
@@ -157,9 +158,8 @@ func (w *World) answer(m *machine, id uint64, resp any, how uint64) {
 func (w *World) returned(m *machine, id uint64, resp any, how uint64) {
 	slot := uint32(id & slotMask)
 	k := &w.calls[slot]
-	k.open = false
 	if w.cfg.Trace != nil {
-		e := Event{Kind: EventAnswer, Node: m.id, Peer: -1, ID: id, Msg: resp}
+		e := Event{Kind: EventAnswer, Node: m.id, Peer: -1, ID: k.number, Msg: resp}
 		switch how {
 		case refused:
 			e.Note = ErrRefused.Error()

@@ -19,8 +19,8 @@ func TestCall(t *testing.T) {
 	require.EqualValues(t, 1, w.Stats().Calls)
 }
 
-// callAndKill calls a node that answers after a second, and kills it at the
-// given time.
+// What a client knows of a request to a node that answers after a second, and
+// that is killed perhaps.
 func TestCallErrors(t *testing.T) {
 	cfg := still()
 	var served int

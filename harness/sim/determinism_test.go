@@ -59,7 +59,7 @@ func (g *gossip) Synced(uint64) {
 	g.waiting = g.waiting[1:]
 }
 
-// chaosHash is the hash of everything that happens in half a second with clients
+// chaosHash is the hash of everything that happens in 0.4 s with clients
 // and all kinds of faults.
 func chaosHash(t *testing.T, seed uint64, change func(*Config)) uint64 {
 	hash := fnv.New64a()
@@ -113,13 +113,13 @@ func chaosHash(t *testing.T, seed uint64, change func(*Config)) uint64 {
 	ops := make([]history.Op, 6)
 	idle := []int{0, 1, 2, 3, 4, 5}
 	var buf []harness.Completion
-	for w.Now() < int64(time.Second/2) {
+	for w.Now() < int64(400*time.Millisecond) {
 		for _, i := range idle {
 			ops[i] = history.Op{Arg: 1}
 			w.Invoke(i, 50*time.Millisecond, &ops[i])
 		}
 		idle = idle[:0]
-		buf, err = w.Wait(bg, int64(time.Second/2), buf[:0])
+		buf, err = w.Wait(bg, int64(400*time.Millisecond), buf[:0])
 		require.NoError(t, err)
 		for _, c := range buf {
 			fmt.Fprintln(hash, c.Worker, c.At, c.Op.Out, c.Err)

@@ -12,15 +12,17 @@
 //
 // A node is a state machine behind the interface [Node]. It does nothing by
 // itself: it is called when a message, a request, its timer or its disk has
-// something for it, and it acts through its [Host]:
+// something for it, and it acts through its [Host]. This one adds what clients
+// send it, and tells the others:
 //
 //	type counter struct {
 //		host sim.Host
 //		n    int
 //	}
 //
-//	func (c *counter) Receive(from int, msg any)      { c.n += msg.(int) }
-//	func (c *counter) Request(id uint64, req any)     {
+//	func (c *counter) Receive(from int, msg any) { c.n += msg.(int) }
+//
+//	func (c *counter) Request(id uint64, req any) {
 //		c.n += req.(int)
 //		for to := range c.host.Nodes() {
 //			if to != c.host.ID() {
@@ -29,8 +31,11 @@
 //		}
 //		c.host.Reply(id, c.n)
 //	}
-//	func (c *counter) Wake()                          {}
-//	func (c *counter) Synced(token uint64)            {}
+//
+//	func (c *counter) Wake()         {}
+//	func (c *counter) Synced(uint64) {}
+//
+// The package's example runs it and breaks it.
 //
 // [System].Boot makes a node when the cluster starts, and again after every
 // crash; it finds on Host.Disk what the crash has left. A node must not start
@@ -54,12 +59,13 @@
 //
 // # What the world does to a node
 //
-//	            ┌──────────────── World ────────────────┐
-//	clients ───▶│ client link: delays                   │
-//	            │ network: delay, loss, duplicates, cuts│──▶ Node ──▶ Host
-//	nemesis ───▶│ disk: sync latency, loss, torn writes │
-//	            │ clock: offset, drift                  │
-//	            └───────────────────────────────────────┘
+//	         ┌───────────────── World ─────────────────┐
+//	clients ─▶ client links: delay                     │
+//	         │ network: delay, loss, duplicates, cuts  ─▶ Node
+//	nemesis ─▶ process: crash, pause                   │
+//	         │ disk: sync latency, loss, torn writes   │
+//	         │ clock: offset, drift                    │
+//	         └─────────────────────────────────────────┘
 //
 // A crash ([World.Kill]) takes the process with everything in its memory, its
 // timers and its syncs under way, and what was not synced ([Disk] says how

@@ -104,7 +104,13 @@ func (w *World) Cut(_ context.Context, id string, links []harness.Link, lease ti
 	}
 	c.lease = w.later(lease, func() { w.restore(id) })
 	w.cuts[id] = c
-	w.trace(Event{Kind: EventCut, Node: -1, Peer: -1, Note: fmt.Sprintf("%s: %v", id, links)})
+	if w.cfg.Trace != nil {
+		note := id + ":"
+		for _, l := range links {
+			note += fmt.Sprintf(" %d→%d", l.From, l.To)
+		}
+		w.trace(Event{Kind: EventCut, Node: -1, Peer: -1, Note: note})
+	}
 	return nil
 }
 

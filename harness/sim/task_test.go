@@ -193,9 +193,6 @@ func TestAwaitLimit(t *testing.T) {
 
 // A node that keeps its instant busy for ever must not hang the run.
 func TestTimeStandsStill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a second")
-	}
 	w := newWorld(t, Config{Nodes: 1, System: toy{func(h Host) (Node, error) {
 		p := &puppet{wake: func() { h.WakeAt(h.Now()) }}
 		p.wake()
@@ -205,7 +202,7 @@ func TestTimeStandsStill(t *testing.T) {
 	require.ErrorContains(t, err, "without any time passing")
 }
 
-// So must not a client that tries again for ever under a context that is done.
+// Nor must a client that tries again for ever under a context that is done.
 func TestTaskIgnoresItsContext(t *testing.T) {
 	w := newWorld(t, Config{Seed: 3})
 	require.NoError(t, w.Kill(bg, 0, time.Hour))

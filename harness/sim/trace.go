@@ -19,7 +19,7 @@ const (
 	EventWake                         // Node.Wake
 	EventSynced                       // Node.Synced; ID is the token
 	EventBoot                         // Node's process starts; ID is its incarnation
-	EventCrash                        // Node's process is gone
+	EventCrash                        // Node's process is gone; ID is its incarnation
 	EventPause                        // Node's process stops running
 	EventResume                       // Node's process runs on
 	EventClock                        // Node's wall clock changes; Note says how
@@ -46,8 +46,8 @@ type Event struct {
 	Kind EventKind
 	Node int // where it happened; -1: in the network
 	Peer int // the other node of a message; -1: none
-	// ID is of the message or request: the same where it was sent and
-	// wherever it arrives.
+	// ID numbers messages, and client calls of their own: it is the same
+	// where one was sent and wherever it, or its answer, arrives.
 	ID   uint64
 	Msg  any // must not be changed
 	Note string
@@ -68,8 +68,13 @@ func (e Event) String() string {
 	case EventDeliver, EventDrop:
 		s += fmt.Sprintf(" from n%d", e.Peer)
 	}
-	if e.ID != 0 {
+	switch e.Kind {
+	case EventSend, EventDeliver, EventDrop:
 		s += fmt.Sprintf(" #%d", e.ID)
+	case EventRequest, EventReply, EventAnswer:
+		s += fmt.Sprintf(" call %d", e.ID)
+	case EventSynced, EventBoot, EventCrash:
+		s += fmt.Sprintf(" %d", e.ID)
 	}
 	if e.Msg != nil {
 		s += fmt.Sprintf(" %v", e.Msg)

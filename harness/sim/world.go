@@ -116,7 +116,7 @@ func New(cfg Config) (w *World, err error) {
 
 // instantLimit is how many events may happen at one instant before it is
 // certain that time will not go on.
-const instantLimit = 10_000_000
+const instantLimit = 2_000_000
 
 // run is the loop: it runs tasks and events until the goal is reached or
 // virtual time is limit, which gives nil, or until something is wrong.
