@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,9 +77,16 @@ func startCluster(t testing.TB, n int, crashable bool, change func(*Config)) *cl
 	return c
 }
 
-// freeAddr finds a port that nobody uses at the moment.
+// freeAddr finds a port that nobody uses, on a loopback address of its own where
+// that works without set-up. On 127.0.0.1 a port that was just given up, or
+// whose node is down for a moment, could become the source port of some
+// connection.
 func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.N(254), rand.N(256), 1+rand.N(254))
+	}
+	l, err := net.Listen("tcp", host+":0")
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().String()
