@@ -15,7 +15,8 @@ type Clock struct {
 	Offset  time.Duration
 	Drift   float64 // +0.01 gains 1 %
 
-	applied int64 // on the world's clock, to know what a drift must have come to
+	// A drift began between these two times of the world's clock.
+	began, inForce int64
 }
 
 // driftWatch is how long a drift is left to grow before it is read.
@@ -69,10 +70,11 @@ func (c *Clock) Nodes() []int { return c.Targets }
 
 // Apply implements harness.Fault.
 func (c *Clock) Apply(ctx context.Context, w harness.World, lease time.Duration) error {
+	c.began = w.Now()
 	err := each(c.Targets, func(n int) error {
 		return w.SetClock(ctx, n, harness.Clock{Offset: c.Offset, Drift: c.Drift}, lease)
 	})
-	c.applied = w.Now()
+	c.inForce = w.Now()
 	return err
 }
 
@@ -83,9 +85,7 @@ func (c *Clock) ProveApplied(ctx context.Context, w harness.World) (string, erro
 			return "", err
 		}
 	}
-	return c.compare(ctx, w, func() time.Duration {
-		return c.Offset + time.Duration(c.Drift*float64(w.Now()-c.applied))
-	})
+	return c.compare(ctx, w, harness.Clock{Offset: c.Offset, Drift: c.Drift})
 }
 
 // Heal implements harness.Fault.
@@ -95,32 +95,32 @@ func (c *Clock) Heal(ctx context.Context, w harness.World) error {
 
 // ProveHealed reads the nodes' clocks again: they must be right.
 func (c *Clock) ProveHealed(ctx context.Context, w harness.World) (string, error) {
-	return c.compare(ctx, w, func() time.Duration { return 0 })
+	return c.compare(ctx, w, harness.Clock{})
 }
 
-// compare reads each clock and holds it against what it should be off by. A
-// reading is only as good as its round trip, so one that is too vague to tell
-// the fault from its absence proves nothing.
-func (c *Clock) compare(ctx context.Context, w harness.World, want func() time.Duration) (string, error) {
+// compare reads each clock and holds it against what it should be off by,
+// which for a drift depends on when exactly it began. A reading is only as good
+// as its round trip, so one that is too vague to tell the fault from its
+// absence proves nothing.
+func (c *Clock) compare(ctx context.Context, w harness.World, asked harness.Clock) (string, error) {
+	drifted := func(since, until int64) time.Duration {
+		return asked.Offset + time.Duration(asked.Drift*float64(until-since))
+	}
 	var evidence string
 	err := each(c.Targets, func(n int) error {
-		earliest := want()
+		before := w.Now()
 		got, within, err := w.ClockOffset(ctx, n)
 		if err != nil {
 			return err
 		}
-		latest := want()
-		lo, hi := min(earliest, latest)-within, max(earliest, latest)+within
-		if c.Drift != 0 {
-			// The drift began a little before or after c.applied.
-			slack := (hi - lo + earliest.Abs()) / 4
-			lo, hi = lo-slack, hi+slack
-		}
-		if got < lo-time.Millisecond || got > hi+time.Millisecond {
-			return fmt.Errorf("its clock is off by %v (±%v), not by %v", got.Round(time.Microsecond), within.Round(time.Microsecond), latest.Round(time.Microsecond))
-		}
-		if asked := max(c.Offset.Abs(), latest.Abs()); asked > 0 && within > asked/2 {
-			return fmt.Errorf("reading its clock took too long (±%v) to prove an offset of %v", within, asked)
+		least, most := drifted(c.inForce, before), drifted(c.began, w.Now())
+		lo, hi := min(least, most)-within-time.Millisecond, max(least, most)+within+time.Millisecond
+		switch {
+		case got < lo || got > hi:
+			return fmt.Errorf("its clock is off by %v (±%v), not by %v to %v", got.Round(time.Microsecond), within.Round(time.Microsecond),
+				min(least, most).Round(time.Microsecond), max(least, most).Round(time.Microsecond))
+		case asked != harness.Clock{} && lo <= 0 && hi >= 0:
+			return fmt.Errorf("reading its clock took too long (±%v) to tell an offset of %v from none", within, least)
 		}
 		evidence = fmt.Sprintf("clock of n%d observed off by %v (±%v)", n, got.Round(100*time.Microsecond), within.Round(100*time.Microsecond))
 		return nil

@@ -22,6 +22,7 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 	if length <= 0 && len(specs) > 0 {
 		return nil, fmt.Errorf("the fault phase must have a length, not %v", length)
 	}
+	margin := min(settle, length/8)
 	var all []planned
 	for i, s := range specs {
 		k, err := kindNamed(s.Kind)
@@ -29,7 +30,7 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 			return nil, err
 		}
 		rng := rand.New(rand.NewPCG(seed, 0x6e656d65736973<<8|uint64(i)))
-		all = append(all, timeline(rng, k, s, i, length)...)
+		all = append(all, timeline(rng, k, s, i, length, margin)...)
 	}
 	slices.SortStableFunc(all, func(a, b planned) int {
 		if a.at != b.at {
@@ -37,7 +38,6 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 		}
 		return a.spec - b.spec
 	})
-	margin := time.Duration(settle * float64(length))
 	var out []planned
 	place := func(p planned, name string) bool {
 		d := draw{rng: p.rng, id: name, nodes: nodes, variant: p.variant, free: freeNodes(out, p, nodes, margin)}
@@ -85,18 +85,19 @@ type planned struct {
 	fault      harness.Fault
 }
 
-// settle is the time between two episodes that would disturb each other's
-// proofs, as a part of the phase.
-const settle = 0.02
+// settle is the time between two episodes that would disturb each other: the
+// first must have healed, and proved it, before the same nodes are hurt again.
+// Restarting a container takes a few tenths of it. Short phases take less.
+const settle = time.Second
 
-// timeline draws when a spec's episodes are: about six gaps and episodes fit
-// into the phase, and the first always does.
-func timeline(rng *rand.Rand, k Kind, s Spec, spec int, length time.Duration) []planned {
+// timeline draws when a spec's episodes are: a few of them fit into the phase
+// with gaps between, and the first always does.
+func timeline(rng *rand.Rand, k Kind, s Spec, spec int, length, margin time.Duration) []planned {
 	var eps []planned
 	part := func(lo, hi float64) time.Duration {
 		return time.Duration((lo + (hi-lo)*rng.Float64()) * float64(length))
 	}
-	for at := part(0, 0.15); ; at += part(settle, 0.2) {
+	for at := part(0, 0.15); ; at += margin + part(0, 0.15) {
 		n := part(0.12, 0.3)
 		if at+n > length {
 			if len(eps) > 0 || at >= length {

@@ -1,0 +1,283 @@
+// Package experiment puts one run together: the reference store with a
+// profile, a workload, a nemesis and a world, from one [Spec]; runs it, has it
+// judged, and leaves a run directory. The command, the matrix and the tests
+// with containers all go through it.
+//
+// Nothing here decides what is right: stores, faults, checkers and worlds come
+// from their own rooms.
+package experiment
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/nemesis"
+	"github.com/assay-chaos/assay/results"
+	"github.com/assay-chaos/assay/results/claims"
+	"github.com/assay-chaos/assay/store/sut"
+	"github.com/assay-chaos/assay/workloads"
+)
+
+// The worlds.
+const (
+	Sim    = "sim"
+	Docker = "docker"
+)
+
+// Spec is everything that decides a run. Together with the version of assay it
+// decides a simulated run to the byte.
+type Spec struct {
+	World   string
+	Profile string
+	Nodes   int
+	N, R, W int // 0: as the profile says
+	Nemesis string
+	// Schedule is the fault schedule; nil to draw it from Seed and Nemesis.
+	Schedule []harness.Episode
+	Seed     uint64
+	Clients  int
+	Rate     float64 // operations a second in all; 0: as fast as they go
+	Keys     int     // in use at a time, see opsPerKey
+	// Before, During and Recovery are the phases, see harness.Test.
+	Before, During, Recovery time.Duration
+	Settle, OpTimeout        time.Duration
+	// Claims to judge; nil: what people claim of the profile.
+	Claims []checkers.Claim
+	Budget checkers.Budget
+}
+
+// Default is a spec that only lacks a profile.
+func Default(world string) Spec {
+	s := Spec{
+		World:     world,
+		Nodes:     3,
+		Clients:   6,
+		Rate:      500,
+		Keys:      5,
+		OpTimeout: time.Second,
+		Settle:    5 * time.Second,
+		Budget:    checkers.Budget{Time: 2 * time.Minute, Memory: 4 << 30},
+	}
+	s.SetDuration(30 * time.Second)
+	return s
+}
+
+// SetDuration divides the time of a whole run into its phases.
+func (s *Spec) SetDuration(d time.Duration) {
+	s.Before = d / 8
+	s.Recovery = d / 4
+	s.During = d - s.Before - s.Recovery
+}
+
+// Duration is the length of all phases.
+func (s *Spec) Duration() time.Duration { return s.Before + s.During + s.Recovery }
+
+// Setting is what theory needs to know of the configuration.
+func (s *Spec) Setting() (claims.Setting, error) {
+	p, err := s.profile()
+	if err != nil {
+		return claims.Setting{}, err
+	}
+	return claims.Setting{N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}, nil
+}
+
+// Faults is what theory needs to know of the faults.
+func (s *Spec) Faults() (claims.Faults, error) {
+	specs, err := nemesis.Parse(s.Nemesis)
+	if err != nil {
+		return claims.Faults{}, err
+	}
+	return claims.FaultsOf(specs, s.World == Sim), nil
+}
+
+// profile is the profile with the spec's own numbers.
+func (s *Spec) profile() (sut.Profile, error) {
+	p, err := sut.ProfileByName(s.Profile)
+	if err != nil {
+		return sut.Profile{}, err
+	}
+	p = p.For(s.Nodes)
+	// The store gives up before its clients do, so that they hear what is
+	// known of the outcome, and has sent everything again by then.
+	p.Timeout = s.OpTimeout / 2
+	p.Retry = p.Timeout / 10
+	for _, o := range []struct{ set, to *int }{{&s.N, &p.N}, {&s.R, &p.R}, {&s.W, &p.W}} {
+		if *o.set != 0 {
+			*o.to = *o.set
+		}
+	}
+	return p, nil
+}
+
+// claimed gives the claims to judge.
+func (s *Spec) claimed() []checkers.Claim {
+	if s.Claims != nil {
+		return s.Claims
+	}
+	return claims.Claimed(s.Profile)
+}
+
+// Validate names the first field that makes no sense, and what would.
+func (s *Spec) Validate() error {
+	switch {
+	case s.World != Sim && s.World != Docker:
+		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
+	case s.Nodes < 1 || s.Nodes > 63:
+		return fmt.Errorf("%d nodes: take 1 to 63", s.Nodes)
+	case s.Clients < 1 || s.Clients > 10_000:
+		return fmt.Errorf("%d clients: take 1 to 10000", s.Clients)
+	case s.Keys < 1:
+		return fmt.Errorf("%d keys: take at least 1", s.Keys)
+	case s.Rate < 0:
+		return fmt.Errorf("a rate of %v operations a second: take 0 (as fast as they go) or more", s.Rate)
+	case s.Before <= 0 || s.During <= 0 || s.Recovery <= 0:
+		return fmt.Errorf("a duration of %v leaves no room for the phases before, during and after the faults: take a longer one", s.Duration())
+	case s.OpTimeout <= 0:
+		return fmt.Errorf("an operation timeout of %v: take more than 0", s.OpTimeout)
+	case len(s.claimed()) == 0:
+		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
+	}
+	p, err := s.profile()
+	if err != nil {
+		return err
+	}
+	if _, err := nemesis.Parse(s.Nemesis); err != nil {
+		return err
+	}
+	return p.Validate(s.Nodes)
+}
+
+// judging says what the checkers should ask for, beyond their defaults.
+func (s *Spec) judging() checkers.JudgeOptions {
+	var o checkers.JudgeOptions
+	// What no fault hinders succeeds; a loaded machine may delay one in a
+	// hundred past its time limit.
+	o.Availability.Default = 0.99
+	o.Tested.Kinds = []history.F{history.Read, history.Write}
+	if specs, err := nemesis.Parse(s.Nemesis); err == nil {
+		o.Tested.MinFaults = len(specs)
+	}
+	return o
+}
+
+// opsPerKey is how many operations a key gets before the workload moves on
+// from it. Keys that nobody touches any more show whether replicas converge by
+// themselves; a key that is written to the end hides that they do not.
+const opsPerKey = 100
+
+// workload is registers of which Keys are in use at a time.
+func (s *Spec) workload() harness.Workload {
+	keys := 1000
+	if s.Rate > 0 {
+		keys = min(int(s.Rate*s.Duration().Seconds())/opsPerKey, 10_000)
+	}
+	return workloads.Register(workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: opsPerKey, Rate: s.Rate})
+}
+
+// test makes the harness' test of it.
+func (s *Spec) test(system harness.System) (harness.Test, error) {
+	specs, err := nemesis.Parse(s.Nemesis)
+	if err != nil {
+		return harness.Test{}, err
+	}
+	faults := s.Schedule
+	if faults == nil {
+		if faults, err = nemesis.Schedule(s.Seed, specs, s.Nodes, s.During); err != nil {
+			return harness.Test{}, err
+		}
+	}
+	return harness.Test{
+		Name:      s.Name(),
+		Seed:      s.Seed,
+		System:    system,
+		Workload:  s.workload(),
+		Faults:    faults,
+		Clients:   s.Clients,
+		OpTimeout: s.OpTimeout,
+		Before:    s.Before,
+		During:    s.During,
+		Recovery:  s.Recovery,
+		Settle:    s.Settle,
+	}, nil
+}
+
+// Name is a short name for the run, fit for a directory.
+func (s *Spec) Name() string {
+	faults := s.Nemesis
+	if faults == "" {
+		faults = "none"
+	}
+	faults = strings.NewReplacer(",", "+", ":", "-", " ", "").Replace(faults)
+	return fmt.Sprintf("%s-%s-%s-%d", s.World, s.Profile, faults, s.Seed)
+}
+
+// record is the spec as a run directory keeps it.
+func (s *Spec) record(system string) (results.Test, error) {
+	p, err := s.profile()
+	if err != nil {
+		return results.Test{}, err
+	}
+	return results.Test{
+		Name: s.Name(), World: s.World, System: system, Profile: s.Profile,
+		Workload: "register", Nemesis: s.Nemesis,
+		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W,
+		Clients: s.Clients, Keys: s.Keys, Rate: s.Rate, Seed: s.Seed,
+		OpTimeout: s.OpTimeout, Before: s.Before, During: s.During, Recovery: s.Recovery, Settle: s.Settle,
+		Assay: results.ThisBuild(), Replay: s.Command(),
+	}, nil
+}
+
+// FromRecord is the spec that a run directory keeps, with the schedule as it
+// was drawn then.
+func FromRecord(t results.Test) (Spec, error) {
+	s := Spec{
+		World: t.World, Profile: t.Profile, Nodes: t.Nodes, N: t.N, R: t.R, W: t.W,
+		Nemesis: t.Nemesis, Seed: t.Seed, Clients: t.Clients, Rate: t.Rate, Keys: t.Keys,
+		Before: t.Before, During: t.During, Recovery: t.Recovery, Settle: t.Settle, OpTimeout: t.OpTimeout,
+		Claims: slices.Clone(t.Claims), Budget: Default(t.World).Budget,
+	}
+	if t.Schedule != nil {
+		var err error
+		if s.Schedule, err = nemesis.Decode(t.Schedule); err != nil {
+			return s, err
+		}
+	}
+	return s, s.Validate()
+}
+
+// Command is the words that run it again.
+func (s *Spec) Command() []string {
+	words := []string{"assay", "run", "--world", s.World, "--profile", s.Profile, "--seed", fmt.Sprint(s.Seed)}
+	def := Default(s.World)
+	if s.Nemesis != "" {
+		words = append(words, "--nemesis", s.Nemesis)
+	}
+	add := func(flag string, value, def any) {
+		if value != def {
+			words = append(words, flag, fmt.Sprint(value))
+		}
+	}
+	add("--duration", s.Duration(), def.Duration())
+	add("--nodes", s.Nodes, def.Nodes)
+	add("--n", s.N, 0)
+	add("--r", s.R, 0)
+	add("--w", s.W, 0)
+	add("--clients", s.Clients, def.Clients)
+	add("--rate", s.Rate, def.Rate)
+	add("--keys", s.Keys, def.Keys)
+	add("--op-timeout", s.OpTimeout, def.OpTimeout)
+	add("--settle", s.Settle, def.Settle)
+	if s.Claims != nil {
+		var names []string
+		for _, c := range s.Claims {
+			names = append(names, string(c))
+		}
+		words = append(words, "--claims", strings.Join(names, ","))
+	}
+	return words
+}
