@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/results"
+)
+
+const checkHelp = `Judge histories that were recorded elsewhere, or by an earlier run.
+
+The files may be assay's own (history.assay or JSON lines), Jepsen or Knossos
+EDN, or Jepsen text logs; the format is recognised from the content. "-" is
+standard input. For each file one line is printed: FILE: held|broken|unknown.
+The worst of them is the exit status.
+
+Tools differ in what they write when nothing is known, so say what yours means:
+  --failed-cas observed   a failed compare-and-set saw another value (etcd logs)
+  --failed-cas dropped    it tells nothing (Knossos)
+  --nil-read absent       a read of nil found nothing
+  --nil-read any          the value read was not recorded (Knossos)`
+
+func checkCommand() *cobra.Command {
+	var model, initial, failedCAS, nilRead, memory string
+	var timeLimit time.Duration
+	var asJSON, verbose bool
+	c := &cobra.Command{
+		Use:   "check --model MODEL FILE…",
+		Short: "judge recorded histories",
+		Long:  checkHelp,
+		Example: `  assay check --model cas-register --failed-cas observed etcd_000.log
+  assay check --model kv history.edn
+  assay check --model register results/runs/abd-1/history.assay`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, files []string) error {
+			opts := checkers.Options{Model: model, FailedCAS: checkers.FailedCAS(failedCAS), NilRead: checkers.NilRead(nilRead)}
+			if initial != "" {
+				v, err := parseInitial(initial)
+				if err != nil {
+					return err
+				}
+				opts.Initial = &v
+			}
+			if err := opts.Validate(); err != nil {
+				return err
+			}
+			bytes, err := parseBytes(memory)
+			if err != nil {
+				return err
+			}
+			budget := checkers.Budget{Time: timeLimit, Memory: bytes}
+			worst, failed := checkers.Held, false
+			for _, name := range files {
+				r, err := checkFile(name, opts, budget)
+				if err != nil {
+					failed = true
+					fmt.Fprintln(os.Stderr, "assay:", err)
+					continue
+				}
+				worst = checkers.Worst(worst, r.Verdict)
+				if err := printCheck(c.OutOrStdout(), name, r, asJSON, verbose); err != nil {
+					return err
+				}
+			}
+			if failed && worst != checkers.Broken {
+				return status{results.ExitFailed}
+			}
+			return exit(worst, nil)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
+	f.StringVar(&initial, "initial", "", "the value of every key before the first operation: a number, or nil (default nil)")
+	f.StringVar(&failedCAS, "failed-cas", string(checkers.DropFailedCAS), "what a failed compare-and-set tells: observed, dropped")
+	f.StringVar(&nilRead, "nil-read", string(checkers.NilAbsent), "what a read of nil tells: absent, any")
+	f.DurationVar(&timeLimit, "time", time.Minute, "how long one file may take before the answer is unknown; 0: no bound")
+	f.StringVar(&memory, "memory", "4GiB", "how much memory one file may take before the answer is unknown; 0: no bound")
+	f.BoolVar(&asJSON, "json", false, "print one JSON object a file")
+	f.BoolVarP(&verbose, "verbose", "v", false, "print the reason too")
+	_ = c.MarkFlagRequired("model")
+	return c
+}
+
+// checkFile reads and judges one history.
+func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.Result, error) {
+	var r io.Reader = os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return checkers.Result{}, err
+		}
+		defer f.Close()
+		r = f
+	}
+	h, err := history.Import(r, name)
+	if err != nil {
+		return checkers.Result{}, err
+	}
+	res := checkers.CheckModel(h, opts.Model, opts, b)
+	runtime.KeepAlive(h)
+	if h.Cut != nil && res.Verdict == checkers.Held {
+		res.Verdict = checkers.Unknown
+		res.Reason = fmt.Sprintf("held as far as it can be read: %v", h.Cut)
+	}
+	return res, nil
+}
+
+func printCheck(w io.Writer, name string, r checkers.Result, asJSON, verbose bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(struct {
+			File string `json:"file"`
+			checkers.Result
+		}{name, r})
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s\n", name, r.Verdict); err != nil {
+		return err
+	}
+	if verbose || r.Verdict == checkers.Unknown {
+		_, err := fmt.Fprintf(w, "  %s\n", r.Reason)
+		return err
+	}
+	return nil
+}
+
+func parseInitial(s string) (history.Value, error) {
+	if s == "nil" {
+		return history.Nil, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || history.Value(n) == history.Nil {
+		return 0, fmt.Errorf("--initial %q is neither a number nor nil", s)
+	}
+	return history.Value(n), nil
+}
+
+// parseBytes reads a size such as 512MiB or 4GiB.
+func parseBytes(s string) (uint64, error) {
+	num, shift := s, 0
+	for i, unit := range []string{"KiB", "MiB", "GiB"} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			num, shift = n, 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseUint(num, 10, 64)
+	if err != nil || n > 1<<63>>shift {
+		return 0, fmt.Errorf("%q is not a size: write for example 512MiB or 4GiB", s)
+	}
+	return n << shift, nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-chaos/assay/results"
+	"github.com/assay-chaos/assay/results/claims"
+	"github.com/assay-chaos/assay/results/matrix"
+	"github.com/assay-chaos/assay/store/sut"
+)
+
+const matrixHelp = `Compare what theory expects of quorum settings with what runs show.
+
+Every profile is put under every mix of faults, in the simulator, with many
+seeds, and every claim is judged in every run. The table shows for each cell
+what theory expects and what was observed, and for a broken claim how many runs
+broke it (with a 95 % interval) and where a counterexample lies.
+
+With the same --seed the table is the same to the byte.
+
+Exit status: 0 no claim that theory expects to hold was broken, 1 one was, 2 a
+cell could not be decided, 3 a run failed.`
+
+func matrixCommand() *cobra.Command {
+	cfg := matrix.Config{Base: matrix.Base(), Runs: 20}
+	var profiles, mixes, claimList, format string
+	var duration time.Duration
+	var quiet bool
+	c := &cobra.Command{
+		Use:   "matrix",
+		Short: "compare claims with what simulated runs show",
+		Long:  matrixHelp,
+		Example: `  assay matrix
+  assay matrix --profiles abd,majority-lww --nemesis none,clock --runs 200
+  assay matrix --seed 7 --format markdown > matrix.md`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			cfg.Base.SetDuration(duration)
+			cfg.Profiles = splitList(profiles)
+			if cfg.Mixes, err = matrix.ParseMixes(mixes); err != nil {
+				return err
+			}
+			if cfg.Claims, err = claims.Parse(claimList); err != nil {
+				return err
+			}
+			print, err := printer(format)
+			if err != nil {
+				return err
+			}
+			say := newTeller(os.Stderr, quiet)
+			start := time.Now()
+			cfg.Progress = func(done, total int) {
+				say.update(fmt.Sprintf("%d of %d runs  %.0f s", done, total, time.Since(start).Seconds()))
+			}
+			m, err := matrix.Run(c.Context(), cfg)
+			say.end()
+			if err != nil {
+				return err
+			}
+			say.line("%d runs in %.1f s", len(cfg.Profiles)*len(cfg.Mixes)*cfg.Runs, time.Since(start).Seconds())
+			if err := print(m); err != nil {
+				return err
+			}
+			if code := m.ExitStatus(); code != results.ExitHeld {
+				return status{code}
+			}
+			return nil
+		},
+	}
+	var names []string
+	for _, p := range sut.Profiles() {
+		names = append(names, p.Name)
+	}
+	var mixNames []string
+	for _, m := range matrix.Mixes() {
+		mixNames = append(mixNames, m.Name)
+	}
+	f := c.Flags()
+	f.StringVar(&profiles, "profiles", strings.Join(names, ","), "settings of the store")
+	f.StringVar(&mixes, "nemesis", strings.Join(mixNames, ","), "mixes of faults")
+	f.StringVar(&claimList, "claims", "all", "claims to judge: "+claimHelp()+", all")
+	f.IntVar(&cfg.Runs, "runs", cfg.Runs, "runs a cell, each with its own seed")
+	f.Uint64Var(&cfg.Base.Seed, "seed", 1, "seed of the first run; the others count up from it")
+	f.DurationVar(&duration, "duration", cfg.Base.Duration(), "length of a run, in simulated time")
+	f.IntVar(&cfg.Base.Nodes, "nodes", cfg.Base.Nodes, "nodes in the cluster")
+	f.IntVar(&cfg.Base.Clients, "clients", cfg.Base.Clients, "operations in flight at most")
+	f.Float64Var(&cfg.Base.Rate, "rate", cfg.Base.Rate, "operations a second in all; 0: as fast as they go")
+	f.IntVar(&cfg.Base.Keys, "keys", cfg.Base.Keys, "keys in use at a time")
+	f.IntVar(&cfg.Workers, "workers", 0, "runs at a time (default: one a processor)")
+	f.StringVar(&cfg.Out, "out", runsDir+"/matrix", "where counterexamples go")
+	f.StringVar(&format, "format", "table", "table, markdown, json")
+	f.BoolVarP(&quiet, "quiet", "q", false, "print no progress")
+	return c
+}
+
+// printer gives how to print a matrix.
+func printer(format string) (func(*results.Matrix) error, error) {
+	switch format {
+	case "table":
+		return func(m *results.Matrix) error { return m.Table(os.Stdout, results.OptionsFor(os.Stdout)) }, nil
+	case "markdown":
+		return func(m *results.Matrix) error { return m.Markdown(os.Stdout) }, nil
+	case "json":
+		return func(m *results.Matrix) error { return m.JSON(os.Stdout) }, nil
+	}
+	return nil, fmt.Errorf("unknown format %q; there are: table, markdown, json", format)
+}
+
+func splitList(list string) []string {
+	var out []string
+	for _, w := range strings.Split(list, ",") {
+		if w = strings.TrimSpace(w); w != "" {
+			out = append(out, w)
+		}
+	}
+	return out
+}
