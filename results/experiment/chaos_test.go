@@ -1,0 +1,62 @@
+//go:build chaos
+
+package experiment_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/results"
+	"github.com/assay-chaos/assay/results/experiment"
+)
+
+// The reference store in containers, under real faults. An engine is needed:
+// without one these tests fail, and say how to get one.
+
+// TestABDHoldsInContainers: what is promised holds under everything at once.
+func TestABDHoldsInContainers(t *testing.T) {
+	out := execute(t, "abd", "partition,kill,pause,clock", 15*time.Second)
+	require.Equal(t, checkers.Held, out.Verdict)
+	kinds := map[string]bool{}
+	for _, f := range out.Run.History.Faults {
+		kinds[f.Kind] = true
+	}
+	require.Len(t, kinds, 4, "every kind of fault was injected")
+}
+
+// TestLastWriterWinsIsBrokenByClocksInContainers: what is not promised breaks,
+// so the test above could have failed.
+func TestLastWriterWinsIsBrokenByClocksInContainers(t *testing.T) {
+	out := execute(t, "majority-lww", "clock:jump", 10*time.Second)
+	require.Equal(t, checkers.Broken, out.Verdict)
+	for _, r := range out.Results {
+		switch r.Claim {
+		case checkers.Tested, checkers.Recovers:
+			require.Equal(t, checkers.Held, r.Verdict, r.Reason)
+		default:
+			require.Equal(t, checkers.Broken, r.Verdict, "%s: %s", r.Claim, r.Reason)
+		}
+	}
+}
+
+func execute(t *testing.T, profile, faults string, length time.Duration) *experiment.Outcome {
+	t.Helper()
+	s := experiment.Default(experiment.Docker)
+	s.Profile, s.Nemesis, s.Seed = profile, faults, 1
+	s.SetDuration(length)
+	require.NoError(t, s.Validate())
+	dir, err := results.Create(t.TempDir(), s.Name())
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := experiment.Execute(ctx, s, experiment.Options{Dir: dir, Logf: t.Logf})
+	require.NoError(t, err)
+	run, err := results.Load(dir.Path())
+	require.NoError(t, err)
+	t.Log("\n" + results.Story(run))
+	return out
+}
