@@ -124,8 +124,8 @@ func (c Config) withDefaults() Config {
 func (c *Config) Validate() error {
 	d := c.withDefaults()
 	switch {
-	case d.Cluster == "":
-		return errors.New("node: Cluster (--cluster) is empty: give the same name at all nodes")
+	case d.Cluster == "" || strings.ContainsFunc(d.Cluster, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return fmt.Errorf("node: Cluster (--cluster) is %q: give a name of printable ASCII, the same at all nodes", d.Cluster)
 	case d.ID < 0 || d.ID >= len(d.Peers):
 		return fmt.Errorf("node: ID (--id) is %d, and Peers (--peers) has %d addresses: give this node's place in it, from 0", d.ID, len(d.Peers))
 	case d.Dir == "":

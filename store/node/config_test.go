@@ -47,6 +47,7 @@ func TestValidate(t *testing.T) {
 		words  string
 	}{
 		{func(c *Config) { c.Cluster = "" }, "--cluster"},
+		{func(c *Config) { c.Cluster = "a b" }, "--cluster"},
 		{func(c *Config) { c.ID = 1 }, "--id"},
 		{func(c *Config) { c.ID = -1 }, "--id"},
 		{func(c *Config) { c.Dir = "" }, "--data"},

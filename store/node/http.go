@@ -14,8 +14,12 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
-// maxQuestion bounds the body of a local question, in bytes.
-const maxQuestion = 16 << 20
+// What a local question may cost, in bytes: its body, and the values of the
+// answer.
+const (
+	maxQuestion = 16 << 20
+	maxAnswer   = 32 << 20
+)
 
 // serveHTTP is the client interface, see package httpapi. It routes by hand:
 // http.ServeMux cleans paths, and a key may look like one that needs cleaning.
@@ -143,6 +147,7 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := httpapi.LocalAnswer{Records: make([]httpapi.LocalRecord, len(q.Keys))}
+	bytes := 0
 	for i, escaped := range q.Keys {
 		key, ok := parseKey(w, escaped)
 		if !ok {
@@ -151,6 +156,10 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 		rec, found, err := n.engine.Get(key)
 		if err != nil {
 			refuse(w, httpapi.CodeStorage, err.Error())
+			return
+		}
+		if bytes += len(rec.Value); bytes > maxAnswer {
+			refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the values of the first %d keys have more than the %d bytes that an answer may have: ask for fewer keys at a time", i+1, maxAnswer))
 			return
 		}
 		a.Records[i] = httpapi.LocalRecord{Key: escaped, Found: found, Deleted: rec.Deleted, Value: rec.Value}

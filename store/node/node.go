@@ -101,6 +101,7 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 	n.clientServer = &http.Server{
 		Handler:           http.HandlerFunc(n.serveHTTP),
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second, // a slow body counts as in flight
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),

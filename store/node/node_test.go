@@ -162,6 +162,17 @@ func TestHostileKeysAndValues(t *testing.T) {
 
 	_, err = cl.Put(ctx, "big", make([]byte, httpapi.MaxValue))
 	require.NoError(t, err)
+	var e *client.Error
+	many := make([]string, maxAnswer/httpapi.MaxValue+1)
+	for i := range many {
+		many[i] = "big"
+	}
+	_, err = cl.Local(ctx, many[1:]...)
+	require.NoError(t, err, "what a node answers, a client takes")
+	_, err = cl.Local(ctx, many...)
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, httpapi.CodeTooLarge, e.Code)
+
 	for _, test := range []struct {
 		key   string
 		size  int
@@ -173,7 +184,6 @@ func TestHostileKeysAndValues(t *testing.T) {
 		{"big", httpapi.MaxValue + 1, httpapi.CodeTooLarge, "1048576 bytes"},
 	} {
 		_, err := cl.Put(ctx, test.key, make([]byte, test.size))
-		var e *client.Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, test.code, e.Code)
 		require.ErrorContains(t, err, test.words)

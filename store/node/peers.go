@@ -85,20 +85,25 @@ func newPeer(cfg *Config, id int, log *slog.Logger) (*peer, error) {
 func (p *peer) run(ctx context.Context) {
 	wait, last := minBackoff, ""
 	for {
-		began := time.Now()
-		err := p.stream(ctx)
+		s, cancel, err := p.open(ctx)
+		opened := time.Now()
+		if err == nil {
+			err = p.use(s)
+			cancel()
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		// A peer that is away fails again and again: one line for each cause.
-		if text := status.Convert(err).Message(); text != last {
+		// gRPC spaces out its dials, and opening waits for it. The wait here
+		// is for streams that the peer refuses. Those come again and again:
+		// one line for each cause.
+		text := status.Convert(err).Message()
+		if time.Since(opened) > maxBackoff {
+			wait, last = minBackoff, ""
+		}
+		if text != last {
 			p.log.Warn("stream to peer ended", "error", err)
 			last = text
-		}
-		// gRPC spaces out its dials. This is for streams that are opened
-		// and then refused.
-		if time.Since(began) > maxBackoff {
-			wait = minBackoff
 		}
 		select {
 		case <-time.After(wait):
@@ -109,14 +114,20 @@ func (p *peer) run(ctx context.Context) {
 	}
 }
 
-// stream opens one stream and uses it till it breaks.
-func (p *peer) stream(ctx context.Context) error {
+// open opens a stream as soon as there is a connection. The peer can still
+// refuse it.
+func (p *peer) open(ctx context.Context) (grpc.ClientStream, context.CancelFunc, error) {
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(ctx, p.header))
-	defer cancel()
 	s, err := p.conn.NewStream(ctx, &streamDesc, fullMethod)
 	if err != nil {
-		return err
+		cancel()
+		return nil, nil, err
 	}
+	return s, cancel, nil
+}
+
+// use sends on a stream till it breaks.
+func (p *peer) use(s grpc.ClientStream) error {
 	// Nothing comes back on the stream but its end, with the reason.
 	ended := make(chan error, 1)
 	go func() {

@@ -15,6 +15,16 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
+// streamOnce is one stream's life.
+func streamOnce(ctx context.Context, p *peer) error {
+	s, cancel, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	return p.use(s)
+}
+
 // Two nodes that are not set up alike do not talk, and say why.
 func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 	c := startCluster(t, 2, true, nil)
@@ -34,7 +44,7 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 		test.change(&cfg)
 		p, err := newPeer(&cfg, test.to, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
-		err = p.stream(within(t, 10*time.Second))
+		err = streamOnce(within(t, 10*time.Second), p)
 		require.NoError(t, p.conn.Close())
 		require.Contains(t, []codes.Code{codes.PermissionDenied, codes.FailedPrecondition}, status.Code(err), "%v", err)
 		require.ErrorContains(t, err, test.words)
@@ -51,12 +61,12 @@ func TestMalformedBatchEndsTheStream(t *testing.T) {
 	defer p.conn.Close()
 	p.out.stage(replica.Message{Type: 99})
 	p.out.flush()
-	err = p.stream(within(t, 10*time.Second))
+	err = streamOnce(within(t, 10*time.Second), p)
 	require.ErrorContains(t, err, "unknown type 99")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- p.stream(ctx) }()
+	go func() { ended <- streamOnce(ctx, p) }()
 	p.out.stage(replica.Message{Type: replica.MsgQuery, Key: "k"})
 	p.out.flush()
 	_, err = c.nodes[0].client.Put(within(t, 10*time.Second), "k", []byte("v"))
