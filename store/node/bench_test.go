@@ -56,3 +56,17 @@ func BenchmarkGet(b *testing.B) {
 		return err
 	})
 }
+
+// BenchmarkLonePut is the latency of a put when nothing else goes on: two
+// message rounds and an fsync on the way.
+func BenchmarkLonePut(b *testing.B) {
+	c := startCluster(b, 3, false, nil)
+	ctx := context.Background()
+	_, err := c.nodes[0].client.Put(ctx, "k", []byte("value"))
+	require.NoError(b, err)
+	for b.Loop() {
+		if _, err := c.nodes[0].client.Put(ctx, "k", []byte("value")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
