@@ -246,3 +246,18 @@ func (e *RealExecutor) Sleep(ctx context.Context, d time.Duration) error {
 func (e *RealExecutor) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, d)
 }
+
+// All implements [Executor].
+func (e *RealExecutor) All(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	ctx, cancel := e.bind(ctx)
+	defer cancel()
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			errs[i] = guard(func() error { return f(ctx, i) })
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -113,6 +113,9 @@ type Executor interface {
 	// Go starts a task. Its context carries the task, and is done when the
 	// world is closed or ctx is.
 	Go(ctx context.Context, f func(ctx context.Context))
+	// All runs f for 0 to n-1 as tasks, all at the same time, and waits for
+	// them. The error joins theirs.
+	All(ctx context.Context, n int, f func(ctx context.Context, i int) error) error
 	// Sleep blocks the calling task. It returns ctx's error if ctx is done
 	// first.
 	Sleep(ctx context.Context, d time.Duration) error

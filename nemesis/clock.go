@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/assay-chaos/assay/harness"
@@ -71,7 +72,7 @@ func (c *Clock) Nodes() []int { return c.Targets }
 // Apply implements harness.Fault.
 func (c *Clock) Apply(ctx context.Context, w harness.World, lease time.Duration) error {
 	c.began = w.Now()
-	err := each(c.Targets, func(n int) error {
+	err := each(ctx, w, c.Targets, func(ctx context.Context, i, n int) error {
 		return w.SetClock(ctx, n, harness.Clock{Offset: c.Offset, Drift: c.Drift}, lease)
 	})
 	c.inForce = w.Now()
@@ -90,7 +91,7 @@ func (c *Clock) ProveApplied(ctx context.Context, w harness.World) (string, erro
 
 // Heal implements harness.Fault.
 func (c *Clock) Heal(ctx context.Context, w harness.World) error {
-	return each(c.Targets, func(n int) error { return w.SetClock(ctx, n, harness.Clock{}, 0) })
+	return each(ctx, w, c.Targets, func(ctx context.Context, i, n int) error { return w.SetClock(ctx, n, harness.Clock{}, 0) })
 }
 
 // ProveHealed reads the nodes' clocks again: they must be right.
@@ -106,8 +107,8 @@ func (c *Clock) compare(ctx context.Context, w harness.World, asked harness.Cloc
 	drifted := func(since, until int64) time.Duration {
 		return asked.Offset + time.Duration(asked.Drift*float64(until-since))
 	}
-	var evidence string
-	err := each(c.Targets, func(n int) error {
+	evidence := make([]string, len(c.Targets))
+	err := each(ctx, w, c.Targets, func(ctx context.Context, i, n int) error {
 		before := w.Now()
 		got, within, err := w.ClockOffset(ctx, n)
 		if err != nil {
@@ -122,8 +123,8 @@ func (c *Clock) compare(ctx context.Context, w harness.World, asked harness.Cloc
 		case asked != harness.Clock{} && lo <= 0 && hi >= 0:
 			return fmt.Errorf("reading its clock took too long (±%v) to tell an offset of %v from none", within, least)
 		}
-		evidence = fmt.Sprintf("clock of n%d observed off by %v (±%v)", n, got.Round(100*time.Microsecond), within.Round(100*time.Microsecond))
+		evidence[i] = fmt.Sprintf("clock of n%d observed off by %v (±%v)", n, got.Round(100*time.Microsecond), within.Round(100*time.Microsecond))
 		return nil
 	})
-	return evidence, err
+	return proved(err, strings.Join(evidence, "; "))
 }

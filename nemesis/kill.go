@@ -14,7 +14,7 @@ import (
 type Kill struct {
 	Targets []int
 
-	before map[int]uint64 // incarnations, to prove that the process is another one
+	before []uint64 // incarnations, to prove that the process is another one
 }
 
 var killKind = Kind{
@@ -63,8 +63,8 @@ func (k *Kill) Nodes() []int { return k.Targets }
 
 // Apply implements harness.Fault.
 func (k *Kill) Apply(ctx context.Context, w harness.World, lease time.Duration) error {
-	k.before = map[int]uint64{}
-	return each(k.Targets, func(n int) error {
+	k.before = make([]uint64, len(k.Targets))
+	return each(ctx, w, k.Targets, func(ctx context.Context, i, n int) error {
 		s, err := w.Status(ctx, n)
 		if err != nil {
 			return err
@@ -72,41 +72,43 @@ func (k *Kill) Apply(ctx context.Context, w harness.World, lease time.Duration) 
 		if !s.Up {
 			return errors.New("was down already")
 		}
-		k.before[n] = s.Incarnation
+		k.before[i] = s.Incarnation
 		return w.Kill(ctx, n, lease)
 	})
 }
 
 // ProveApplied sees that the processes are gone.
 func (k *Kill) ProveApplied(ctx context.Context, w harness.World) (string, error) {
-	err := each(k.Targets, func(n int) error {
+	err := each(ctx, w, k.Targets, func(ctx context.Context, i, n int) error {
 		s, err := w.Status(ctx, n)
 		if err == nil && s.Up {
 			err = errors.New("its process still runs")
 		}
 		return err
 	})
-	return "no process on " + nodeList(k.Targets), err
+	return proved(err, "no process on "+nodeList(k.Targets))
 }
 
 // Heal implements harness.Fault.
 func (k *Kill) Heal(ctx context.Context, w harness.World) error {
-	return each(k.Targets, func(n int) error { return w.Start(ctx, n) })
+	return each(ctx, w, k.Targets, func(ctx context.Context, i, n int) error { return w.Start(ctx, n) })
 }
 
 // ProveHealed sees that other processes run in their place.
 func (k *Kill) ProveHealed(ctx context.Context, w harness.World) (string, error) {
-	err := each(k.Targets, func(n int) error {
+	err := each(ctx, w, k.Targets, func(ctx context.Context, i, n int) error {
 		s, err := w.Status(ctx, n)
 		switch {
 		case err != nil:
 			return err
 		case !s.Up:
 			return errors.New("is still down")
-		case s.Incarnation == k.before[n]:
+		case k.before == nil:
+			return errors.New("was never killed")
+		case s.Incarnation == k.before[i]:
 			return fmt.Errorf("is the process of before (incarnation %d): it was never killed", s.Incarnation)
 		}
 		return nil
 	})
-	return "new processes on " + nodeList(k.Targets), err
+	return proved(err, "new processes on "+nodeList(k.Targets))
 }

@@ -15,6 +15,7 @@
 package nemesis
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -151,16 +152,21 @@ func nodeList(nodes []int) string {
 	return b.String()
 }
 
-// each runs f for all nodes, and joins what went wrong.
-func each(nodes []int, f func(node int) error) error {
-	var errs []string
-	for _, n := range nodes {
-		if err := f(n); err != nil {
-			errs = append(errs, fmt.Sprintf("n%d: %v", n, err))
+// each runs f for all nodes at the same time, with their places in the list,
+// and joins what went wrong.
+func each(ctx context.Context, w harness.World, nodes []int, f func(ctx context.Context, i, node int) error) error {
+	return w.All(ctx, len(nodes), func(ctx context.Context, i int) error {
+		if err := f(ctx, i, nodes[i]); err != nil {
+			return fmt.Errorf("n%d: %w", nodes[i], err)
 		}
-	}
-	if errs == nil {
 		return nil
+	})
+}
+
+// proved is what a proof answers: the evidence, or why there is none.
+func proved(err error, evidence string) (string, error) {
+	if err != nil {
+		return "", err
 	}
-	return fmt.Errorf("%s", strings.Join(errs, "; "))
+	return evidence, nil
 }

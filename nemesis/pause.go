@@ -47,18 +47,18 @@ func (p *Pause) Nodes() []int { return p.Targets }
 
 // Apply implements harness.Fault.
 func (p *Pause) Apply(ctx context.Context, w harness.World, lease time.Duration) error {
-	return each(p.Targets, func(n int) error { return w.Pause(ctx, n, lease) })
+	return each(ctx, w, p.Targets, func(ctx context.Context, i, n int) error { return w.Pause(ctx, n, lease) })
 }
 
 // ProveApplied watches the processes make no progress.
 func (p *Pause) ProveApplied(ctx context.Context, w harness.World) (string, error) {
-	work := map[int]uint64{}
-	err := each(p.Targets, func(n int) error {
+	work := make([]uint64, len(p.Targets))
+	err := each(ctx, w, p.Targets, func(ctx context.Context, i, n int) error {
 		s, err := w.Status(ctx, n)
 		if err == nil && !(s.Up && s.Paused) {
 			err = fmt.Errorf("is not paused (up %t, paused %t)", s.Up, s.Paused)
 		}
-		work[n] = s.Work
+		work[i] = s.Work
 		return err
 	})
 	if err != nil {
@@ -67,29 +67,29 @@ func (p *Pause) ProveApplied(ctx context.Context, w harness.World) (string, erro
 	if err := w.Sleep(ctx, pauseWatch); err != nil {
 		return "", err
 	}
-	err = each(p.Targets, func(n int) error {
+	err = each(ctx, w, p.Targets, func(ctx context.Context, i, n int) error {
 		s, err := w.Status(ctx, n)
-		if err == nil && s.Work != work[n] {
-			err = fmt.Errorf("went on working while paused (%d to %d)", work[n], s.Work)
+		if err == nil && s.Work != work[i] {
+			err = fmt.Errorf("went on working while paused (%d to %d)", work[i], s.Work)
 		}
 		return err
 	})
-	return fmt.Sprintf("%s did nothing for %v", nodeList(p.Targets), pauseWatch), err
+	return proved(err, fmt.Sprintf("%s did nothing for %v", nodeList(p.Targets), pauseWatch))
 }
 
 // Heal implements harness.Fault.
 func (p *Pause) Heal(ctx context.Context, w harness.World) error {
-	return each(p.Targets, func(n int) error { return w.Resume(ctx, n) })
+	return each(ctx, w, p.Targets, func(ctx context.Context, i, n int) error { return w.Resume(ctx, n) })
 }
 
 // ProveHealed sees that the processes may run again.
 func (p *Pause) ProveHealed(ctx context.Context, w harness.World) (string, error) {
-	err := each(p.Targets, func(n int) error {
+	err := each(ctx, w, p.Targets, func(ctx context.Context, i, n int) error {
 		s, err := w.Status(ctx, n)
 		if err == nil && (!s.Up || s.Paused) {
 			err = errors.New("is still paused")
 		}
 		return err
 	})
-	return nodeList(p.Targets) + " run again", err
+	return proved(err, nodeList(p.Targets)+" run again")
 }
