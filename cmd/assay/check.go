@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -91,8 +90,15 @@ func checkCommand() *cobra.Command {
 	return c
 }
 
-// checkFile reads and judges one history.
+// checkFile reads and judges one history; of a run directory, its history.
 func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.Result, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		dir, err := results.Open(name)
+		if err != nil {
+			return checkers.Result{}, err
+		}
+		name = dir.HistoryPath()
+	}
 	var r io.Reader = os.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -107,7 +113,6 @@ func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.
 		return checkers.Result{}, err
 	}
 	res := checkers.CheckModel(h, opts.Model, opts, b)
-	runtime.KeepAlive(h)
 	if h.Cut != nil && res.Verdict == checkers.Held {
 		res.Verdict = checkers.Unknown
 		res.Reason = fmt.Sprintf("held as far as it can be read: %v", h.Cut)

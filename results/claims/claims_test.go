@@ -21,36 +21,30 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // is a change to what assay says is true.
 func TestExpectations(t *testing.T) {
 	var b strings.Builder
-	for _, lossy := range []bool{true, false} {
-		world := "simulator: a kill loses what was not synced"
-		if !lossy {
-			world = "containers: a kill leaves the page cache"
-		}
-		for _, p := range sut.Profiles() {
-			s := claims.Setting{N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}
-			fmt.Fprintf(&b, "%s %d/%d/%d (%s)\n", p.Name, p.N, p.R, p.W, world)
-			for _, c := range claims.All() {
-				var last string
-				for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
-					specs, err := nemesis.Parse(mix)
-					require.NoError(t, err)
-					x := claims.Expect(s, c, claims.FaultsOf(specs, lossy))
-					require.NotEmpty(t, x.Reason)
-					word := "breaks"
-					if x.Holds {
-						word = "holds"
-					}
-					line := fmt.Sprintf("%-6s %s", word, x.Reason)
-					if line == last {
-						line = "\""
-					} else {
-						last = line
-					}
-					fmt.Fprintf(&b, "  %-14s %-9s %s\n", c, mix, line)
+	for _, p := range sut.Profiles() {
+		s := claims.Setting{N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}
+		fmt.Fprintf(&b, "%s %d/%d/%d\n", p.Name, p.N, p.R, p.W)
+		for _, c := range claims.All() {
+			var last string
+			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
+				specs, err := nemesis.Parse(mix)
+				require.NoError(t, err)
+				x := claims.Expect(s, c, claims.FaultsOf(specs))
+				require.NotEmpty(t, x.Reason)
+				word := "breaks"
+				if x.Holds {
+					word = "holds"
 				}
+				line := fmt.Sprintf("%-6s %s", word, x.Reason)
+				if line == last {
+					line = "\""
+				} else {
+					last = line
+				}
+				fmt.Fprintf(&b, "  %-14s %-9s %s\n", c, mix, line)
 			}
-			b.WriteByte('\n')
 		}
+		b.WriteByte('\n')
 	}
 	const golden = "testdata/expected.txt"
 	if *rewrite {
@@ -72,7 +66,7 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 				specs = append(specs, nemesis.Spec{Kind: k})
 			}
 		}
-		return claims.FaultsOf(specs, true)
+		return claims.FaultsOf(specs)
 	}
 	for n := 1; n <= 5; n++ {
 		for r := 1; r <= n; r++ {

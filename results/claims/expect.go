@@ -25,18 +25,14 @@ func (s Setting) overlap() bool { return s.R+s.W > s.N }
 // Faults is what theory needs to know of a run's faults.
 type Faults struct {
 	Partition, Kill, Pause, Clock bool
-	// Lossy: a killed node loses what it had not synced. True in the
-	// simulator; killing a process in a container leaves the kernel's
-	// page cache as it was.
-	Lossy bool
 }
 
 // FaultsOf reads the kinds out of a nemesis list.
-func FaultsOf(specs []nemesis.Spec, lossy bool) Faults {
+func FaultsOf(specs []nemesis.Spec) Faults {
 	has := func(kind string) bool {
 		return slices.ContainsFunc(specs, func(s nemesis.Spec) bool { return s.Kind == kind })
 	}
-	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock"), Lossy: lossy}
+	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock")}
 }
 
 // Expectation is what theory says of a claim.
@@ -83,8 +79,10 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 	return breaks("nothing is known of the claim %q", claim)
 }
 
-// forgets says whether acknowledged records can be gone from disks.
-func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill && f.Lossy }
+// forgets says whether acknowledged records can be gone after a restart. In the
+// simulator a crash takes what was not synced; in containers it takes what the
+// engine had not yet handed to the kernel, which is as much.
+func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill }
 
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {

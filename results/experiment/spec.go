@@ -19,6 +19,7 @@ import (
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
+	"github.com/assay-chaos/assay/store/replica"
 	"github.com/assay-chaos/assay/store/sut"
 	"github.com/assay-chaos/assay/workloads"
 )
@@ -92,7 +93,7 @@ func (s *Spec) Faults() (claims.Faults, error) {
 	if err != nil {
 		return claims.Faults{}, err
 	}
-	return claims.FaultsOf(specs, s.World == Sim), nil
+	return claims.FaultsOf(specs), nil
 }
 
 // profile is the profile with the spec's own numbers.
@@ -124,16 +125,23 @@ func (s *Spec) claimed() []checkers.Claim {
 
 // Validate names the first field that makes no sense, and what would.
 func (s *Spec) Validate() error {
+	p, err := s.profile()
+	if err != nil {
+		return err
+	}
+	if _, err := nemesis.Parse(s.Nemesis); err != nil {
+		return err
+	}
 	switch {
 	case s.World != Sim && s.World != Docker:
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
-	case s.Nodes < 1 || s.Nodes > 63:
-		return fmt.Errorf("%d nodes: take 1 to 63", s.Nodes)
+	case s.Nodes < 1 || s.Nodes > replica.MaxNodes:
+		return fmt.Errorf("%d nodes: take 1 to %d", s.Nodes, replica.MaxNodes)
 	case s.Clients < 1 || s.Clients > 10_000:
 		return fmt.Errorf("%d clients: take 1 to 10000", s.Clients)
 	case s.Keys < 1:
 		return fmt.Errorf("%d keys: take at least 1", s.Keys)
-	case s.Rate < 0:
+	case !(s.Rate >= 0):
 		return fmt.Errorf("a rate of %v operations a second: take 0 (as fast as they go) or more", s.Rate)
 	case s.Before <= 0 || s.During <= 0 || s.Recovery <= 0:
 		return fmt.Errorf("a duration of %v leaves no room for the phases before, during and after the faults: take a longer one", s.Duration())
@@ -141,13 +149,6 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("an operation timeout of %v: take more than 0", s.OpTimeout)
 	case len(s.claimed()) == 0:
 		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
-	}
-	p, err := s.profile()
-	if err != nil {
-		return err
-	}
-	if _, err := nemesis.Parse(s.Nemesis); err != nil {
-		return err
 	}
 	return p.Validate(s.Nodes)
 }
