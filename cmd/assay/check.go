@@ -130,9 +130,12 @@ func printCheck(w io.Writer, name string, r checkers.Result, asJSON, verbose boo
 	if _, err := fmt.Fprintf(w, "%s: %s\n", name, r.Verdict); err != nil {
 		return err
 	}
-	if verbose || r.Verdict == checkers.Unknown {
+	switch {
+	case verbose:
 		_, err := fmt.Fprintf(w, "  %s\n", r.Reason)
 		return err
+	case r.Verdict == checkers.Unknown:
+		fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, r.Reason)
 	}
 	return nil
 }

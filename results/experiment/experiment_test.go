@@ -1,0 +1,180 @@
+package experiment_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/results"
+	"github.com/assay-chaos/assay/results/experiment"
+)
+
+func spec(profile, faults string, seed uint64) experiment.Spec {
+	s := experiment.Default(experiment.Sim)
+	s.Profile, s.Nemesis, s.Seed = profile, faults, seed
+	s.SetDuration(4 * time.Second)
+	return s
+}
+
+// A run leaves everything that it is judged by, and replaying what it left
+// gives the same history.
+func TestRunDirectoryReplays(t *testing.T) {
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	s := spec("majority-lww", "clock,kill", 3)
+	out, err := experiment.Execute(t.Context(), s, experiment.Options{Dir: dir})
+	require.NoError(t, err)
+	require.Equal(t, checkers.Broken, out.Verdict)
+
+	run, err := results.Load(dir.Path())
+	require.NoError(t, err)
+	require.Equal(t, out.Hash, run.Verdicts.HistoryHash)
+	require.Equal(t, out.Run.History.Hash(), run.History.Hash(), "the file is what was judged")
+	require.Len(t, run.Logs, 3)
+	require.NotEmpty(t, run.KeyPages, "Porcupine's picture of the offending key")
+	require.NotNil(t, run.Replicas)
+	require.FileExists(t, dir.PagePath())
+
+	again, err := experiment.FromRecord(run.Test)
+	require.NoError(t, err)
+	replayed, err := experiment.Execute(t.Context(), again, experiment.Options{})
+	require.NoError(t, err)
+	require.Equal(t, out.Hash, replayed.Hash)
+	require.Equal(t, out.Results, replayed.Results)
+}
+
+// The determinism that everything rests on, over whole runs with all faults:
+// 100 seeds, each run twice.
+func TestSameSeedSameHistory(t *testing.T) {
+	hashes := map[string]uint64{}
+	profiles := []string{"one-one", "read-one-write-all", "majority-lww", "abd", "abd-nofsync"}
+	for seed := range uint64(100) {
+		s := spec(profiles[seed%5], "all", seed)
+		s.SetDuration(time.Second)
+		s.OpTimeout = 200 * time.Millisecond
+		a, err := experiment.Execute(t.Context(), s, experiment.Options{})
+		require.NoError(t, err)
+		b, err := experiment.Execute(t.Context(), s, experiment.Options{})
+		require.NoError(t, err)
+		require.Equal(t, a.Hash, b.Hash, "seed %d", seed)
+		require.Equal(t, a.Results, b.Results, "seed %d", seed)
+		other, taken := hashes[a.Hash]
+		require.False(t, taken, "seeds %d and %d give one history", seed, other)
+		hashes[a.Hash] = seed
+	}
+}
+
+// ABD under everything, many seeds: the campaign that a change to the store
+// has to pass.
+func TestABDHoldsInTheSimulator(t *testing.T) {
+	for _, nodes := range []int{3, 5} {
+		for seed := range uint64(40) {
+			s := spec("abd", "all", seed)
+			s.Nodes = nodes
+			out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+			require.NoError(t, err)
+			for _, r := range out.Results {
+				require.Equal(t, checkers.Held, r.Verdict, "%d nodes, seed %d: %s: %s", nodes, seed, r.Claim, r.Reason)
+			}
+		}
+	}
+}
+
+// Too little is never green.
+func TestTooLittleIsUnknown(t *testing.T) {
+	s := spec("abd", "partition", 1)
+	s.Rate = 2
+	out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+	require.NoError(t, err)
+	require.Equal(t, checkers.Unknown, out.Verdict)
+	require.Equal(t, checkers.Tested, out.Results[0].Claim)
+	for _, r := range out.Results {
+		require.Equal(t, checkers.Unknown, r.Verdict, r.Claim)
+	}
+}
+
+// An interrupted run keeps what it recorded, and says that it failed.
+func TestInterruptedRunKeepsItsHistory(t *testing.T) {
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := spec("abd", "all", 1)
+	s.SetDuration(time.Hour)
+	start := time.Now()
+	s.Rate = 100
+	go func() {
+		// Something must be there to be kept.
+		for {
+			if info, err := os.Stat(dir.HistoryPath()); err == nil && info.Size() > 100_000 || time.Since(start) > time.Minute {
+				cancel()
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	out, err := experiment.Execute(ctx, s, experiment.Options{Dir: dir})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotNil(t, out)
+	require.NotEqual(t, checkers.Held, out.Verdict)
+	run, err := results.Load(dir.Path())
+	require.NoError(t, err)
+	require.Greater(t, len(run.History.Ops), 1000)
+	require.Contains(t, run.Verdicts.Error, "context canceled")
+}
+
+// A harness that was killed leaves a history that is good up to the cut.
+func TestCutOffHistoryIsUnknown(t *testing.T) {
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	_, err = experiment.Execute(t.Context(), spec("abd", "", 1), experiment.Options{Dir: dir})
+	require.NoError(t, err)
+	data, err := os.ReadFile(dir.HistoryPath())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(dir.HistoryPath(), data[:len(data)/2], 0o644))
+	h, err := history.ReadFile(dir.HistoryPath())
+	require.NoError(t, err)
+	require.Error(t, h.Cut)
+	require.NotEmpty(t, h.Ops)
+	rs := checkers.Judge(checkers.Input{History: h}, []checkers.Claim{checkers.Linearizable}, checkers.Budget{}, checkers.JudgeOptions{})
+	require.Equal(t, checkers.Unknown, checkers.Overall(rs))
+}
+
+func TestValidateNamesTheField(t *testing.T) {
+	for want, change := range map[string]func(*experiment.Spec){
+		"unknown world":     func(s *experiment.Spec) { s.World = "moon" },
+		"unknown profile":   func(s *experiment.Spec) { s.Profile = "best" },
+		"unknown nemesis":   func(s *experiment.Spec) { s.Nemesis = "meteor" },
+		"0 nodes":           func(s *experiment.Spec) { s.Nodes = 0 },
+		"65 nodes":          func(s *experiment.Spec) { s.Nodes = 65 },
+		"0 clients":         func(s *experiment.Spec) { s.Clients = 0 },
+		"0 keys":            func(s *experiment.Spec) { s.Keys = 0 },
+		"a rate of -1":      func(s *experiment.Spec) { s.Rate = -1 },
+		"no room":           func(s *experiment.Spec) { s.SetDuration(0) },
+		"R is 4":            func(s *experiment.Spec) { s.R = 4 },
+		"W is 4":            func(s *experiment.Spec) { s.W = 4 },
+		"N is 2":            func(s *experiment.Spec) { s.N = 2 },
+		"operation timeout": func(s *experiment.Spec) { s.OpTimeout = 0 },
+	} {
+		s := spec("abd", "", 1)
+		change(&s)
+		require.ErrorContains(t, s.Validate(), want)
+		_, err := experiment.Execute(t.Context(), s, experiment.Options{})
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestUnwritableDirectoryFailsTheRun(t *testing.T) {
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(dir.Path(), "verdicts.json"), 0o755))
+	out, err := experiment.Execute(t.Context(), spec("abd", "", 1), experiment.Options{Dir: dir})
+	require.Error(t, err)
+	require.Equal(t, results.ExitFailed, results.ExitStatus(out.Verdict, err))
+}
