@@ -49,13 +49,10 @@ func run(t testing.TB, profile string, nodes int, load harness.Workload, faults 
 	require.NoError(t, err)
 	require.NoError(t, w.Close(ctx))
 	require.Len(t, res.History.Faults, len(episodes))
-	bit := 0
 	for _, f := range res.History.Faults {
-		if f.Effect.OK {
-			bit++
-		}
+		require.True(t, f.Effect.OK, "seed %d: %s %s did not bite: %s", seed, f.Kind, f.Detail, f.Effect.Evidence)
+		require.True(t, f.Recovery.OK, "seed %d: %s %s did not heal: %s", seed, f.Kind, f.Detail, f.Recovery.Evidence)
 	}
-	require.GreaterOrEqual(t, bit, (len(episodes)+1)/2, "seed %d: most faults did not bite", seed)
 	return res
 }
 
