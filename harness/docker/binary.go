@@ -73,22 +73,31 @@ func checkStatic(program []byte, arch string) error {
 	return nil
 }
 
-// goBinaries remembers what this process has built.
-var goBinaries sync.Map // of package + arch to func() ([]byte, error)
+// goBinaries remembers what this process has built: sources do not change under
+// a test. A failure is not remembered, as the next caller may have more time.
+var goBinaries sync.Map // of package + " " + arch to *goBinary
+
+type goBinary struct {
+	mu      sync.Mutex
+	program []byte
+}
 
 // GoBinary builds a static Linux program from a Go main package with the go
 // command, from within the current directory's module. The architecture is as
 // Go names it. It is meant for [System.Image] too.
 func GoBinary(ctx context.Context, pkg, arch string) ([]byte, error) {
-	build, _ := goBinaries.LoadOrStore(pkg+" "+arch, sync.OnceValues(func() ([]byte, error) {
-		return goBuild(ctx, pkg, arch)
-	}))
-	b, err := build.(func() ([]byte, error))()
-	if err != nil {
-		// The next caller may have more luck, or more time.
-		goBinaries.CompareAndDelete(pkg+" "+arch, build)
+	entry, _ := goBinaries.LoadOrStore(pkg+" "+arch, &goBinary{})
+	b := entry.(*goBinary)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.program == nil {
+		program, err := goBuild(ctx, pkg, arch)
+		if err != nil {
+			return nil, err
+		}
+		b.program = program
 	}
-	return b, err
+	return b.program, nil
 }
 
 func goBuild(ctx context.Context, pkg, arch string) ([]byte, error) {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/client"
 	"github.com/testcontainers/testcontainers-go"
 	tclog "github.com/testcontainers/testcontainers-go/log"
@@ -56,30 +57,37 @@ var prepareEnv = sync.OnceValue(func() error {
 // pingTimeout bounds how long an engine may take to answer that it is there.
 const pingTimeout = 10 * time.Second
 
+// connecting keeps concurrent starts from fighting over testcontainers' logger.
+var connecting sync.Mutex
+
 func connect(ctx context.Context) (*engine, error) {
 	if err := prepareEnv(); err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
-	// A missing socket is told before testcontainers is asked, which tries
-	// every place it knows and says so at length.
-	provider, err := testcontainers.NewDockerProvider(testcontainers.WithLogger(tclog.NewNoopLogger()))
+	// Testcontainers quietly takes another engine if the one in DOCKER_HOST
+	// does not answer. Faults must not go where nobody meant them to go.
+	wanted := os.Getenv(client.EnvOverrideHost)
+	if wanted != "" {
+		cli, _, err := dial(ctx, wanted)
+		if err != nil {
+			return nil, noEngine(wanted, err)
+		}
+		cli.Close()
+	}
+	provider, err := newProvider()
 	if err != nil {
-		return nil, noEngine(os.Getenv("DOCKER_HOST"), err)
+		return nil, noEngine(wanted, err)
 	}
 	address := provider.Client().DaemonHost()
+	if wanted != "" && address != wanted {
+		return nil, fmt.Errorf("docker: DOCKER_HOST is %s, but testcontainers is set to use %s: make ~/.testcontainers.properties and DOCKER_HOST agree", wanted, address)
+	}
 	host, err := client.ParseHostURL(address)
 	if err != nil {
 		return nil, noEngine(address, err)
 	}
-	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithHost(address), client.WithAPIVersionNegotiation())
+	cli, version, err := dial(ctx, address)
 	if err != nil {
-		return nil, noEngine(address, err)
-	}
-	ping, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	version, err := cli.ServerVersion(ping)
-	if err != nil {
-		cli.Close()
 		return nil, noEngine(address, err)
 	}
 	if version.Os != "linux" {
@@ -90,6 +98,32 @@ func connect(ctx context.Context) (*engine, error) {
 		Client: cli, containers: provider, host: host, arch: version.Arch,
 		desktop: strings.Contains(version.Platform.Name, "Docker Desktop"),
 	}, nil
+}
+
+// newProvider lets testcontainers find the engine, without its banner.
+func newProvider() (*testcontainers.DockerProvider, error) {
+	connecting.Lock()
+	defer connecting.Unlock()
+	before := tclog.Default()
+	tclog.SetDefault(tclog.NewNoopLogger())
+	defer tclog.SetDefault(before)
+	return testcontainers.NewDockerProvider(testcontainers.WithLogger(tclog.NewNoopLogger()))
+}
+
+// dial makes a client for the engine at an address, and sees that it answers.
+func dial(ctx context.Context, address string) (*client.Client, types.Version, error) {
+	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithHost(address), client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, types.Version{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	version, err := cli.ServerVersion(ctx)
+	if err != nil {
+		cli.Close()
+		return nil, types.Version{}, err
+	}
+	return cli, version, nil
 }
 
 // ErrNoEngine is wrapped by [Start]'s error when no container engine answers.

@@ -38,35 +38,49 @@ func serve(ctx context.Context, p player, in io.Reader, out io.Writer) error {
 		return errors.Join(err, p.close())
 	}
 
+	requests := make(chan Request)
 	ended := make(chan error, 1)
+	go func() { ended <- read(ctx, in, requests) }()
+
 	var pending sync.WaitGroup
-	go func() {
-		lines := bufio.NewScanner(in)
-		lines.Buffer(nil, maxLine)
-		for lines.Scan() {
-			var q Request
-			if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
-				ended <- fmt.Errorf("read a request: %w", err)
-				return
-			}
+	for running := true; running; {
+		select {
+		case q := <-requests:
 			pending.Go(func() {
 				result, err := p.handle(ctx, q.Op, q.Args)
 				// A failed write means that the harness is gone, which the
 				// end of the input tells as well.
 				_ = w.respond(q.ID, result, err)
 			})
+		case err = <-ended:
+			running = false
+		case <-p.done():
+			running = false
+		case <-ctx.Done():
+			running = false
 		}
-		ended <- lines.Err()
-	}()
-
-	select {
-	case err = <-ended:
-	case <-p.done():
-	case <-ctx.Done():
 	}
 	cancel()
 	pending.Wait()
 	return errors.Join(err, p.close())
+}
+
+// read passes requests on until there are no more, or ctx is done.
+func read(ctx context.Context, in io.Reader, to chan<- Request) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var q Request
+		if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
+			return fmt.Errorf("read a request: %w", err)
+		}
+		select {
+		case to <- q:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return lines.Err()
 }
 
 type responder struct {
