@@ -121,19 +121,19 @@ func imageTar(files []File) ([]byte, error) {
 	sort.Slice(files, func(i, j int) bool { return files[i].Path < files[j].Path })
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	made := map[string]bool{".": true}
+	isDir := map[string]bool{".": true} // of every name in the archive
 	for _, f := range files {
 		if !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == "/" {
 			return nil, fmt.Errorf("file %q: want a clean absolute path", f.Path)
 		}
 		name := strings.TrimPrefix(f.Path, "/")
-		if made[name] {
+		if _, there := isDir[name]; there {
 			return nil, fmt.Errorf("file %q is there twice", f.Path)
 		}
-		if err := addParents(w, name, made); err != nil {
-			return nil, err
+		if err := addParents(w, name, isDir); err != nil {
+			return nil, fmt.Errorf("file %q: %w", f.Path, err)
 		}
-		made[name] = true
+		isDir[name] = false
 		data := f.Data
 		if data == nil && f.Source != "" {
 			var err error
@@ -158,14 +158,17 @@ func imageTar(files []File) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func addParents(w *tar.Writer, name string, made map[string]bool) error {
+func addParents(w *tar.Writer, name string, isDir map[string]bool) error {
 	dir := path.Dir(name)
-	if made[dir] {
+	switch is, there := isDir[dir]; {
+	case is:
 		return nil
+	case there:
+		return fmt.Errorf("/%s is a file too", dir)
 	}
-	if err := addParents(w, dir, made); err != nil {
+	if err := addParents(w, dir, isDir); err != nil {
 		return err
 	}
-	made[dir] = true
+	isDir[dir] = true
 	return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755})
 }

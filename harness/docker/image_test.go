@@ -60,7 +60,8 @@ func TestImageTarRefuses(t *testing.T) {
 		"climbing":       {[]File{{Path: "/../node"}}, "clean"},
 		"root":           {[]File{{Path: "/"}}, "absolute"},
 		"twice":          {[]File{{Path: "/a"}, {Path: "/a"}}, "twice"},
-		"file as parent": {[]File{{Path: "/a/b"}, {Path: "/a"}, {Path: "/a/b/c"}}, "twice"},
+		"file as parent": {[]File{{Path: "/a/b"}, {Path: "/a/b/c"}}, "/a/b is a file too"},
+		"directory too":  {[]File{{Path: "/a/b"}, {Path: "/a"}}, "/a is a file too"},
 		"missing":        {[]File{{Path: "/a", Source: "/nonexistent"}}, "/nonexistent"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,27 +14,27 @@ import (
 func TestLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}
-		healed := 0
+		var healed atomic.Int32
 		set := func(d time.Duration) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			n.killed.set(n, d, func() { healed++ })
+			n.killed.set(n, d, func() { healed.Add(1) })
 		}
 		set(time.Second)
 		time.Sleep(999 * time.Millisecond)
-		require.Equal(t, 0, healed)
+		require.EqualValues(t, 0, healed.Load())
 		set(time.Second) // renewed
 		time.Sleep(999 * time.Millisecond)
-		require.Equal(t, 0, healed)
+		require.EqualValues(t, 0, healed.Load())
 		time.Sleep(2 * time.Millisecond)
-		require.Equal(t, 1, healed)
+		require.EqualValues(t, 1, healed.Load())
 
 		set(time.Second)
 		n.mu.Lock()
 		n.killed.end()
 		n.mu.Unlock()
 		time.Sleep(time.Minute)
-		require.Equal(t, 1, healed, "a lease that ended heals nothing")
+		require.EqualValues(t, 1, healed.Load(), "a lease that ended heals nothing")
 	})
 }
 
