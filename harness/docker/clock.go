@@ -48,18 +48,17 @@ const (
 // SetClock implements [harness.World]. It changes what Go programs read; see
 // package agent for how.
 func (w *World) SetClock(ctx context.Context, number int, c harness.Clock, lease time.Duration) error {
-	n, err := w.node(number)
+	n, unlock, err := w.lock(number)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	if err := w.Supports(harness.CanClock); err != nil {
 		return err
 	}
 	if c.Offset.Abs() > maxOffset || !(c.Drift >= minDrift && c.Drift <= maxDrift) {
 		return fmt.Errorf("clock of node %d: offset %v, drift %v: want at most %v either way and %v to %v", number, c.Offset, c.Drift, maxOffset, minDrift, maxDrift)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	if c == (harness.Clock{}) {
 		return w.restoreClock(ctx, n)
 	}

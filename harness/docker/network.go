@@ -36,24 +36,23 @@ func hostIn(p netip.Prefix, n int) netip.Addr {
 
 // createNetwork makes the run's network in the first subnet that is free,
 // starting anywhere, so that concurrent runs seldom try the same.
-func (e *engine) createNetwork(ctx context.Context, name string, labels map[string]string) (id string, used netip.Prefix, err error) {
+func (e *engine) createNetwork(ctx context.Context, name string, labels map[string]string) (used netip.Prefix, err error) {
 	start := rand.IntN(subnetCount)
 	for i := range subnetCount {
 		p := subnet((start + i) % subnetCount)
-		var created network.CreateResponse
-		created, err = e.NetworkCreate(ctx, name, network.CreateOptions{
+		_, err = e.NetworkCreate(ctx, name, network.CreateOptions{
 			Driver: "bridge",
 			IPAM:   &network.IPAM{Driver: "default", Config: []network.IPAMConfig{{Subnet: p.String(), Gateway: hostIn(p, 1).String()}}},
 			Labels: labels,
 		})
 		if err == nil {
-			return created.ID, p, nil
+			return p, nil
 		}
 		if !isOverlap(err) {
 			break
 		}
 	}
-	return "", netip.Prefix{}, fmt.Errorf("docker: create network %s: %w", name, err)
+	return netip.Prefix{}, fmt.Errorf("docker: create network %s: %w", name, err)
 }
 
 // isOverlap recognises the engines' texts for a subnet that is taken; they have

@@ -83,15 +83,14 @@ func (w *World) heal(n *node, what string, f func(ctx context.Context) error) fu
 
 // Kill implements [harness.World].
 func (w *World) Kill(ctx context.Context, number int, lease time.Duration) error {
-	n, err := w.node(number)
+	n, unlock, err := w.lock(number)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	if err := checkLease(lease); err != nil {
 		return fmt.Errorf("kill node %d: %w", number, err)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.paused.end()
 	// The lease runs from before the deed: if that fails half-way, the node
 	// comes back all the same.
@@ -113,12 +112,11 @@ func (w *World) Kill(ctx context.Context, number int, lease time.Duration) error
 
 // Start implements [harness.World].
 func (w *World) Start(ctx context.Context, number int) error {
-	n, err := w.node(number)
+	n, unlock, err := w.lock(number)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	defer unlock()
 	return w.start(ctx, n)
 }
 
@@ -136,15 +134,14 @@ func (w *World) start(ctx context.Context, n *node) error {
 
 // Pause implements [harness.World].
 func (w *World) Pause(ctx context.Context, number int, lease time.Duration) error {
-	n, err := w.node(number)
+	n, unlock, err := w.lock(number)
 	if err != nil {
 		return err
 	}
+	defer unlock()
 	if err := checkLease(lease); err != nil {
 		return fmt.Errorf("pause node %d: %w", number, err)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.paused.set(n, lease, w.heal(n, "resume", func(ctx context.Context) error { return w.resume(ctx, n) }))
 	if err := w.engine.ContainerPause(ctx, n.id()); err != nil {
 		// A second pause only renews the lease.
@@ -159,12 +156,11 @@ func (w *World) Pause(ctx context.Context, number int, lease time.Duration) erro
 
 // Resume implements [harness.World].
 func (w *World) Resume(ctx context.Context, number int) error {
-	n, err := w.node(number)
+	n, unlock, err := w.lock(number)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	defer unlock()
 	return w.resume(ctx, n)
 }
 

@@ -70,6 +70,15 @@ func (w *World) Close(ctx context.Context) error {
 		if err := w.sweep(ctx, w.reaperID(ctx)); err != nil {
 			return err
 		}
+		// A change that was under way may still have made something. It
+		// has nothing to hold on to now, and no other begins.
+		for _, n := range w.nodes {
+			n.mu.Lock()
+			n.killed.end()
+			n.paused.end()
+			n.clock.drop()
+			n.mu.Unlock()
+		}
 		return w.sweep(ctx, "")
 	})
 }

@@ -27,7 +27,6 @@ type World struct {
 	prefix string // of the containers' names
 
 	agentImage, nodeImage string
-	network               string
 	nodes                 []*node
 
 	reaper *channel
@@ -137,6 +136,20 @@ func (w *World) node(number int) (*node, error) {
 	return w.nodes[number], nil
 }
 
+// lock gives a node to change, for as long as nobody else does. Waiting for it
+// may take the caller past the closing of the world.
+func (w *World) lock(number int) (n *node, unlock func(), err error) {
+	if n, err = w.node(number); err != nil {
+		return nil, nil, err
+	}
+	n.mu.Lock()
+	if w.closing.Load() {
+		n.mu.Unlock()
+		return nil, nil, harness.ErrClosed
+	}
+	return n, n.mu.Unlock, nil
+}
+
 // bringUp does the work of Start: images, then the reaper before anything that it
 // might have to remove, then everything else side by side.
 func (w *World) bringUp(ctx context.Context) error {
@@ -149,12 +162,10 @@ func (w *World) bringUp(ctx context.Context) error {
 	if err := w.startReaper(ctx); err != nil {
 		return err
 	}
-	network := w.prefix
-	_, subnet, err := w.engine.createNetwork(ctx, network, labels(w.run, "network"))
+	subnet, err := w.engine.createNetwork(ctx, w.prefix, labels(w.run, "network"))
 	if err != nil {
 		return err
 	}
-	w.network = network
 	direct := isLocal(hostIn(subnet, 1)) && !w.cfg.Publish
 
 	w.nodes = make([]*node, w.cfg.Nodes)
@@ -241,7 +252,7 @@ func (w *World) startNode(ctx context.Context, n *node, peers []Peer, direct boo
 func (w *World) startHolder(ctx context.Context, n *node, name string, ports []int, direct bool) error {
 	l := labels(w.run, agent.RoleHolder)
 	l[agent.LabelNode] = strconv.Itoa(n.number)
-	s := spec{name: name, image: w.agentImage, labels: l, network: w.network, addr: n.addr}
+	s := spec{name: name, image: w.agentImage, labels: l, network: w.prefix, addr: n.addr}
 	if w.rtoMax {
 		// After a partition TCP tries again within a second, rather than
 		// when its back-off of up to two minutes is over.

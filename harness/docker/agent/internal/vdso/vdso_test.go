@@ -129,30 +129,25 @@ func TestAttachRefuses(t *testing.T) {
 	_, err := Attach(1 << 30)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 
-	sleeper := exec.CommandContext(t.Context(), "sleep", "60")
-	require.NoError(t, sleeper.Start())
-	defer func() {
-		_ = sleeper.Process.Kill()
-		_ = sleeper.Wait() // "signal: killed"
-	}()
-	// It may still be our own copy until it has loaded its program.
-	require.Eventually(t, func() bool {
-		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", sleeper.Process.Pid))
-		return err == nil && exe != mustExecutable(t)
-	}, 10*time.Second, time.Millisecond)
-	p, err := Attach(sleeper.Process.Pid)
+	// A program that is no Go program. That it answers proves that it is
+	// loaded, and no copy of this one any more.
+	other := exec.Command("cat")
+	in, err := other.StdinPipe()
+	require.NoError(t, err)
+	out, err := other.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, other.Start())
+	defer func() { in.Close(); require.NoError(t, other.Wait()) }()
+	_, err = io.WriteString(in, "\n")
+	require.NoError(t, err)
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	p, err := Attach(other.Process.Pid)
 	if errors.Is(err, fs.ErrPermission) {
 		t.Skipf("this system forbids a process to write to its child's memory: %v", err)
 	}
 	require.Nil(t, p)
 	require.ErrorIs(t, err, ErrNoClockPointer)
-}
-
-func mustExecutable(t *testing.T) string {
-	t.Helper()
-	path, err := os.Executable()
-	require.NoError(t, err)
-	return path
 }
 
 // BenchmarkSet is a change of a clock that is changed already.
