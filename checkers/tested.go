@@ -53,7 +53,10 @@ func TestedWith(opts TestedOptions) Checker {
 		switch {
 		case len(why) == 0:
 			res.Verdict = Held
-			res.Reason = fmt.Sprintf("%s ok, %s that took effect and healed", plural(res.Checked, "operation"), plural(len(h.Faults), "fault"))
+			res.Reason = fmt.Sprintf("%s ok, no fault asked for", plural(res.Checked, "operation"))
+			if len(h.Faults) > 0 {
+				res.Reason = fmt.Sprintf("%s ok, %s that took effect and healed", plural(res.Checked, "operation"), plural(len(h.Faults), "fault"))
+			}
 		case len(why) == 1:
 			res.Reason = why[0]
 		default:

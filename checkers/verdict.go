@@ -17,6 +17,7 @@
 package checkers
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/assay-chaos/assay/harness"
@@ -46,6 +47,20 @@ func (v Verdict) String() string {
 
 // MarshalText writes the verdict as its word.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads the word.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	for _, known := range []Verdict{Unknown, Held, Broken} {
+		if string(text) == known.String() {
+			*v = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no verdict: want held, broken or unknown", text)
+}
+
+// GoString is the word too, for the messages of failing tests.
+func (v Verdict) GoString() string { return v.String() }
 
 // Worst gives the worse of two verdicts: Broken > Unknown > Held.
 func Worst(a, b Verdict) Verdict {

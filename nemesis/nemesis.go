@@ -129,15 +129,19 @@ func kindNamed(name string) (Kind, error) {
 	return Kind{}, fmt.Errorf("unknown nemesis %q; there are: %s, all, none", name, strings.Join(names, ", "))
 }
 
-// Needs gives what a world must be able to do for the specs.
-func Needs(specs []Spec) []harness.Capability {
-	var caps []harness.Capability
-	for _, s := range specs {
-		if k, err := kindNamed(s.Kind); err == nil && !slices.Contains(caps, k.Needs) {
-			caps = append(caps, k.Needs)
+// Check says whether the world can do the faults of a schedule here and now;
+// the error tells what is missing. Kinds that are not of this package pass.
+func Check(w harness.World, episodes []harness.Episode) error {
+	for _, e := range episodes {
+		k, err := kindNamed(e.Fault.Kind())
+		if err != nil {
+			continue
+		}
+		if err := w.Supports(k.Needs); err != nil {
+			return fmt.Errorf("the world %s cannot %s: %w", w.Name(), k.Name, err)
 		}
 	}
-	return caps
+	return nil
 }
 
 // nodeList writes nodes as "n0 n2".

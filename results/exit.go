@@ -10,19 +10,6 @@ const (
 	ExitFailed  = 3 // the run itself failed
 )
 
-// Overall is the worst verdict among results. No result is [checkers.Unknown]:
-// nothing was shown.
-func Overall(results []checkers.Result) checkers.Verdict {
-	if len(results) == 0 {
-		return checkers.Unknown
-	}
-	worst := checkers.Held
-	for _, r := range results {
-		worst = checkers.Worst(worst, r.Verdict)
-	}
-	return worst
-}
-
 // ExitStatus is what a command that found v, in a run that failed with err (nil
 // if it did not), exits with. A broken claim is never masked by a run that
 // failed afterwards: the counterexample stands.

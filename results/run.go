@@ -254,7 +254,8 @@ func Load(path string) (*Run, error) {
 }
 
 func (d *Dir) readHistory() (*history.History, error) {
-	if _, err := os.Stat(d.HistoryPath()); errors.Is(err, fs.ErrNotExist) {
+	// An empty file is a run that did not come to its first operation.
+	if info, err := os.Stat(d.HistoryPath()); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil, nil
 	}
 	h, err := history.ReadFile(d.HistoryPath())
@@ -265,41 +266,12 @@ func (d *Dir) readHistory() (*history.History, error) {
 }
 
 func (d *Dir) readVerdicts() (*Verdicts, error) {
-	// The outer fields hide those of the embedded type, so that every field
-	// which needs no care of its own is read as it is.
-	type result struct {
-		checkers.Result
-		Verdict verdictWord `json:"verdict"`
-	}
-	var in struct {
-		Verdicts
-		Verdict verdictWord `json:"verdict"`
-		Results []result    `json:"results"`
-	}
-	there, err := d.readJSON(verdictsFile, &in)
+	var v Verdicts
+	there, err := d.readJSON(verdictsFile, &v)
 	if err != nil || !there {
 		return nil, err
 	}
-	v := in.Verdicts
-	v.Verdict = checkers.Verdict(in.Verdict)
-	for _, r := range in.Results {
-		r.Result.Verdict = checkers.Verdict(r.Verdict)
-		v.Results = append(v.Results, r.Result)
-	}
 	return &v, nil
-}
-
-// verdictWord reads a verdict from its word.
-type verdictWord checkers.Verdict
-
-func (v *verdictWord) UnmarshalText(p []byte) error {
-	for _, known := range []checkers.Verdict{checkers.Unknown, checkers.Held, checkers.Broken} {
-		if string(p) == known.String() {
-			*v = verdictWord(known)
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is no verdict: want held, broken or unknown", p)
 }
 
 func (d *Dir) readReplicas() (*Replicas, error) {

@@ -180,7 +180,7 @@ func sampleVerdicts(run *Run, o sampleOptions) {
 	held(checkers.Converges, "All 5 replicas agreed 340 ms after the clients had stopped.")
 	v.Results = append(v.Results, checkers.Result{Claim: checkers.Tested, Verdict: checkers.Unknown, Key: -1, Checked: len(h.Ops),
 		Reason: "Fault #6, clock on node 0, did not bite: asked for +10 %, but the offset stayed at 0 s. A run under a fault that was not there says nothing about that fault."})
-	v.Verdict = Overall(v.Results)
+	v.Verdict = checkers.Overall(v.Results)
 	for _, p := range h.Phases {
 		for _, f := range []history.F{history.Read, history.Write} {
 			s := PhaseStats{Phase: p.Name, Group: f.String()}

@@ -68,7 +68,7 @@ func title(t *Test) string {
 		what += fmt.Sprintf(" %d/%d/%d", t.N, t.R, t.W)
 	}
 	under := t.Nemesis
-	if under == "" {
+	if under == "" || under == "none" {
 		under = "no fault"
 	}
 	return fmt.Sprintf("%s under %s (%s, seed %d)", what, under, t.World, t.Seed)

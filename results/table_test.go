@@ -176,7 +176,7 @@ func TestExitStatus(t *testing.T) {
 	require.Equal(t, ExitFailed, ExitStatus(checkers.Unknown, fail))
 	require.Equal(t, ExitBroken, ExitStatus(checkers.Broken, fail), "a counterexample is never masked")
 
-	require.Equal(t, checkers.Unknown, Overall(nil))
-	require.Equal(t, checkers.Held, Overall([]checkers.Result{{Verdict: checkers.Held}}))
-	require.Equal(t, checkers.Broken, Overall([]checkers.Result{{Verdict: checkers.Broken}, {Verdict: checkers.Unknown}}))
+	require.Equal(t, checkers.Unknown, checkers.Overall(nil))
+	require.Equal(t, checkers.Held, checkers.Overall([]checkers.Result{{Verdict: checkers.Held}}))
+	require.Equal(t, checkers.Broken, checkers.Overall([]checkers.Result{{Verdict: checkers.Broken}, {Verdict: checkers.Unknown}}))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/experiment"
+	"github.com/assay-chaos/assay/results/trial"
 )
 
 // The reference store in containers, under real faults. An engine is needed:
@@ -43,7 +44,7 @@ func TestLastWriterWinsIsBrokenByClocksInContainers(t *testing.T) {
 	}
 }
 
-func execute(t *testing.T, profile, faults string, length time.Duration) *experiment.Outcome {
+func execute(t *testing.T, profile, faults string, length time.Duration) *trial.Outcome {
 	t.Helper()
 	s := experiment.Default(experiment.Docker)
 	s.Profile, s.Nemesis, s.Seed = profile, faults, 1
@@ -55,8 +56,6 @@ func execute(t *testing.T, profile, faults string, length time.Duration) *experi
 	defer cancel()
 	out, err := experiment.Execute(ctx, s, experiment.Options{Dir: dir, Logf: t.Logf})
 	require.NoError(t, err)
-	run, err := results.Load(dir.Path())
-	require.NoError(t, err)
-	t.Log("\n" + results.Story(run))
+	t.Log("\n" + out.Story())
 	return out
 }

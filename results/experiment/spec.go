@@ -49,7 +49,7 @@ type Spec struct {
 	Settle, OpTimeout        time.Duration
 	// Claims to judge; nil: what people claim of the profile.
 	Claims []checkers.Claim
-	Budget checkers.Budget
+	Budget checkers.Budget // see trial.Options
 }
 
 // Default is a spec that only lacks a profile.
@@ -62,7 +62,6 @@ func Default(world string) Spec {
 		Keys:      5,
 		OpTimeout: time.Second,
 		Settle:    5 * time.Second,
-		Budget:    checkers.Budget{Time: 2 * time.Minute, Memory: 4 << 30},
 	}
 	s.SetDuration(30 * time.Second)
 	return s
@@ -217,20 +216,12 @@ func (s *Spec) Name() string {
 	return fmt.Sprintf("%s-%s-%s-%d", s.World, s.Profile, faults, s.Seed)
 }
 
-// record is the spec as a run directory keeps it.
-func (s *Spec) record(system string) (results.Test, error) {
-	p, err := s.profile()
-	if err != nil {
-		return results.Test{}, err
-	}
+// describe is what a run directory keeps of the spec beside the test.
+func (s *Spec) describe(p sut.Profile) results.Test {
 	return results.Test{
-		Name: s.Name(), World: s.World, System: system, Profile: s.Profile,
-		Workload: "register", Nemesis: s.Nemesis,
-		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W,
-		Clients: s.Clients, Keys: s.Keys, Rate: s.Rate, Seed: s.Seed,
-		OpTimeout: s.OpTimeout, Before: s.Before, During: s.During, Recovery: s.Recovery, Settle: s.Settle,
-		Assay: results.ThisBuild(), Replay: s.Command(),
-	}, nil
+		World: s.World, Nodes: s.Nodes, Profile: s.Profile, Nemesis: s.Nemesis,
+		N: p.N, R: p.R, W: p.W, Keys: s.Keys, Rate: s.Rate, Replay: s.Command(),
+	}
 }
 
 // FromRecord is the spec that a run directory keeps, with the schedule as it
@@ -240,7 +231,7 @@ func FromRecord(t results.Test) (Spec, error) {
 		World: t.World, Profile: t.Profile, Nodes: t.Nodes, N: t.N, R: t.R, W: t.W,
 		Nemesis: t.Nemesis, Seed: t.Seed, Clients: t.Clients, Rate: t.Rate, Keys: t.Keys,
 		Before: t.Before, During: t.During, Recovery: t.Recovery, Settle: t.Settle, OpTimeout: t.OpTimeout,
-		Claims: slices.Clone(t.Claims), Budget: Default(t.World).Budget,
+		Claims: slices.Clone(t.Claims),
 	}
 	if t.Schedule != nil {
 		var err error

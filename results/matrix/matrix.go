@@ -259,7 +259,7 @@ func Base() experiment.Spec {
 	s.OpTimeout = 200 * time.Millisecond
 	s.Settle = time.Second
 	// No limit of time: what is decided must not depend on the machine.
-	s.Budget.Time = 0
+	s.Budget = checkers.Budget{Time: -1, Memory: 4 << 30}
 	return s
 }
 
