@@ -11,6 +11,7 @@ import (
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/nemesis"
+	"github.com/assay-chaos/assay/results/trial"
 	"github.com/assay-chaos/assay/workloads"
 )
 
@@ -24,11 +25,8 @@ func judge(t *testing.T, seed uint64, faults string) checkers.Result {
 	require.NoError(t, err)
 	episodes, err := nemesis.Schedule(seed, specs, nodes, during)
 	require.NoError(t, err)
-	w, err := sim.New(sim.Config{System: Store{}, Nodes: nodes, Seed: seed})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, w.Close(context.Background())) }()
 
-	run, err := harness.Run(t.Context(), harness.Test{
+	run, err := trial.Run(t.Context(), harness.Test{
 		Name:      t.Name(),
 		Seed:      seed,
 		System:    Store{},
@@ -37,13 +35,16 @@ func judge(t *testing.T, seed uint64, faults string) checkers.Result {
 		Clients:   2 * nodes,
 		OpTimeout: time.Second,
 		Before:    time.Second, During: during, Recovery: time.Second,
-	}, w, harness.Options{})
+	}, trial.Options{
+		Start: func(context.Context) (harness.World, error) {
+			return sim.New(sim.Config{System: Store{}, Nodes: nodes, Seed: seed})
+		},
+		Claims: []checkers.Claim{checkers.Linearizable},
+	})
 	require.NoError(t, err)
-
-	in := checkers.Input{History: run.History, Replicas: run.Replicas, Settled: run.Settled}
-	answers := checkers.Judge(in, []checkers.Claim{checkers.Linearizable}, checkers.Budget{Time: time.Minute}, checkers.JudgeOptions{})
-	require.Equal(t, checkers.Held, answers[0].Verdict, "the run tested nothing: %s", answers[0].Reason)
-	return answers[1]
+	tested := run.Result(checkers.Tested)
+	require.Equal(t, checkers.Held, tested.Verdict, "the run tested nothing: %s", tested.Reason)
+	return run.Result(checkers.Linearizable)
 }
 
 // While nothing fails there is one primary, and all is well.
