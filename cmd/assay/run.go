@@ -111,7 +111,7 @@ func runOne(ctx context.Context, s experiment.Spec, f runFlags) error {
 	}
 	say := newTeller(os.Stderr, f.quiet || f.asJSON)
 	say.line("%s, seed %d, into %s", s.Name(), s.Seed, dir.Path())
-	out, err := experiment.Execute(ctx, s, experiment.Options{Dir: dir, Progress: say.snapshot, Logf: say.line})
+	out, err := experiment.Execute(ctx, s, experiment.Options{Dir: dir, Progress: say.snapshot, Logf: say.line, Self: []string{"node"}})
 	say.end()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = errors.New("interrupted; what was recorded so far is in " + dir.Path())

@@ -20,9 +20,12 @@ const agentPackage = "github.com/assay-chaos/assay/harness/docker/agent/assay-ag
 // best, as it cannot be of another version; it must be one that can play the
 // part and that runs in an empty image. Otherwise the agent is built.
 func agentBinary(ctx context.Context, arch string) ([]byte, error) {
-	self, selfErr := selfBinary(arch)
-	if selfErr == nil {
-		return self, nil
+	selfErr := errors.New("it does not call agent.MaybeMain")
+	if agent.SelfIsAgent() {
+		var self []byte
+		if self, selfErr = SelfBinary(arch); selfErr == nil {
+			return self, nil
+		}
 	}
 	built, buildErr := GoBinary(ctx, agentPackage, arch)
 	if buildErr == nil {
@@ -37,10 +40,9 @@ func agentBinary(ctx context.Context, arch string) ([]byte, error) {
 		))
 }
 
-func selfBinary(arch string) ([]byte, error) {
-	if !agent.SelfIsAgent() {
-		return nil, errors.New("it does not call agent.MaybeMain")
-	}
+// SelfBinary is the running program, if it runs in an empty image on the
+// architecture. It is meant for [System.Image] too.
+func SelfBinary(arch string) ([]byte, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, err

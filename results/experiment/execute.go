@@ -19,6 +19,9 @@ type Options struct {
 	Progress func(harness.Snapshot)
 	// Logf takes what the user should know, such as a slow image build.
 	Logf func(format string, args ...any)
+	// Self are the arguments that make the running program a node; see
+	// sut.System.RunSelf. Nil if none do.
+	Self []string
 }
 
 // Execute runs a spec in its world and judges it; see [trial.Run].
@@ -31,6 +34,9 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	system := sut.New(p)
+	if o.Self != nil {
+		system.RunSelf(o.Self...)
+	}
 	test, err := s.test(system)
 	if err != nil {
 		return nil, err

@@ -150,7 +150,13 @@ func (t *trial) begin() (log io.WriteCloser, err error) {
 
 // inWorld starts the world, runs the test in it, and takes it down again.
 func (t *trial) inWorld(log io.Writer) (run *harness.Result, err error) {
-	w, err := t.opts.Start(t.ctx)
+	// A Ctrl-C ends the starting, but not a world that has started: its
+	// faults have to be healed and its logs fetched.
+	world, cancel := context.WithCancel(context.WithoutCancel(t.ctx))
+	defer cancel()
+	stop := context.AfterFunc(t.ctx, cancel)
+	w, err := t.opts.Start(world)
+	stop()
 	if err != nil {
 		return nil, err
 	}

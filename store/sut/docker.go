@@ -32,17 +32,29 @@ var (
 	_ docker.WallClock = (*System)(nil)
 )
 
-// Image is the program of a node and nothing else. Building it needs the go
-// command.
+// Image is the program of a node and nothing else: the running program, if
+// [System.RunSelf] says that it can be one and it is static, or else assay-node,
+// which needs the go command to be built.
 func (s *System) Image(ctx context.Context, arch string) (docker.Image, error) {
+	image := func(program []byte, args ...string) docker.Image {
+		return docker.Image{
+			Files:      []docker.File{{Path: nodePath, Mode: fs.FileMode(0o755), Data: program}},
+			Entrypoint: append([]string{nodePath}, args...),
+		}
+	}
+	var selfErr error
+	if s.self != nil {
+		self, err := docker.SelfBinary(arch)
+		if err == nil {
+			return image(self, s.self...), nil
+		}
+		selfErr = fmt.Errorf("this program cannot be a node: %w", err)
+	}
 	program, err := docker.GoBinary(ctx, nodePackage, arch)
 	if err != nil {
-		return docker.Image{}, fmt.Errorf("the reference store's image: %w", err)
+		return docker.Image{}, fmt.Errorf("the reference store's image: %w", errors.Join(selfErr, err))
 	}
-	return docker.Image{
-		Files:      []docker.File{{Path: nodePath, Mode: fs.FileMode(0o755), Data: program}},
-		Entrypoint: []string{nodePath},
-	}, nil
+	return image(program), nil
 }
 
 // Container runs one node with the profile. A node whose configuration is wrong

@@ -14,13 +14,21 @@ import (
 
 // System is the reference store with one profile. It can be run in any world
 // that Open knows.
-type System struct{ profile Profile }
+type System struct {
+	profile Profile
+	self    []string // see RunSelf
+}
 
 var _ sim.System = (*System)(nil)
 
 // New makes a system of a profile. That the profile fits the cluster is checked
 // when a node boots; [Profile.Validate] tells earlier.
 func New(p Profile) *System { return &System{profile: p} }
+
+// RunSelf says that the running program is a node when it is called with the
+// arguments, followed by the flags of node.Config, so that containers can be
+// made of it.
+func (s *System) RunSelf(args ...string) { s.self = args }
 
 // Name gives the profile and its N/R/W.
 func (s *System) Name() string {
