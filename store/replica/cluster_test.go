@@ -104,11 +104,17 @@ func (c *cluster) carry(m *machine) {
 
 // request gives a client's request to a node.
 func (c *cluster) request(m *machine, op Op, key, value string) uint64 {
-	c.lastReq++
-	q := Request{ID: c.lastReq, Op: op, Key: key}
+	q := Request{Op: op, Key: key}
 	if op == Put {
 		q.Value = []byte(value)
 	}
+	return c.ask(m, q)
+}
+
+// ask is request with everything that can be said in one.
+func (c *cluster) ask(m *machine, q Request) uint64 {
+	c.lastReq++
+	q.ID = c.lastReq
 	c.asked[q.ID] = q
 	m.core.Request(c.now(m), q)
 	c.carry(m)
