@@ -13,6 +13,7 @@ import (
 
 // Setting is what theory needs to know of a store's configuration.
 type Setting struct {
+	Nodes     int // at least N; 0 is N
 	N, R, W   int
 	Logical   bool // stamps from a quorum, not from wall clocks
 	WriteBack bool // reads make sure that W replicas hold what they return
@@ -147,6 +148,8 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("the clients of a paused node wait for ever")
 	case f.Partition && max(s.R, s.W) > 1:
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
+	case f.Partition && s.Nodes > s.N:
+		return breaks("one replica is enough, but a coordinator that is none may be cut off from all %d", s.N)
 	case f.Partition:
 		return holds("one replica is enough, and each coordinator is one itself")
 	}
