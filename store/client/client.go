@@ -1,5 +1,5 @@
 // Package client talks to one node of the reference store over its HTTP
-// interface.
+// interface, or over a stream, which carries the same requests at less cost.
 //
 // Every error says whether the operation may have happened, see [Definite].
 // The client sends a write at most once: it neither repeats nor redirects one
@@ -28,7 +28,14 @@ import (
 // kept and used again.
 type Client struct {
 	addr      string
-	transport *http.Transport
+	transport transport
+}
+
+// transport carries requests. It must send one that is no read at most once, and
+// call the GotConn hook (net/http/httptrace) before anything of one can leave.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 // New makes a client of the node whose client address is addr, host:port. It

@@ -8,6 +8,8 @@
 //	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
 //	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
 //	GET    /healthz                                   200 | 503 [Health]
+//	GET    /v1/stream       the same requests in      101
+//	                        frames, see [Frame]
 //
 // A key is everything after the prefix, percent-encoded: any bytes are
 // allowed, and a slash may stand for itself. Answers about one key carry its

@@ -35,6 +35,8 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		n.serveLocal(w, r)
 	case path == httpapi.PathHealth:
 		n.serveHealth(w, r)
+	case path == httpapi.PathStream:
+		n.serveStream(w, r)
 	default:
 		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key} or %s", httpapi.PathKV, httpapi.PathLocalKey, httpapi.PathHealth))
 	}

@@ -39,7 +39,8 @@ var systems = []struct {
 	name string
 	make func() (system, error)
 }{
-	{"store", newStore},
+	{"store", func() (system, error) { return newStore(client.NewStream) }},
+	{"store-http", func() (system, error) { return newStore(client.New) }},
 	{"etcd", func() (system, error) { return &etcd{}, nil }},
 	{"etcd-leader", func() (system, error) { return &etcd{leaderOnly: true}, nil }},
 }
@@ -62,9 +63,12 @@ func newSystem(name string) (system, error) {
 }
 
 // store is the reference store with its strongest register, abd 3/2/2.
-type store struct{ *sut.System }
+type store struct {
+	*sut.System
+	dial func(addr string) *client.Client
+}
 
-func newStore() (system, error) {
+func newStore(dial func(addr string) *client.Client) (system, error) {
 	p, err := sut.ProfileByName("abd")
 	if err != nil {
 		return nil, err
@@ -72,12 +76,12 @@ func newStore() (system, error) {
 	// As patient as etcd, which gives a request about 5 s + 2 election
 	// timeouts: a machine that stalls shall show in the latencies of both.
 	p.Timeout = 7 * time.Second
-	return store{sut.New(p)}, nil
+	return store{sut.New(p), dial}, nil
 }
 
 func (store) Targets(_ context.Context, addrs []string) ([]string, error) { return addrs, nil }
 
-func (store) Dial(addr string) (conn, error) { return storeConn{client.New(addr)}, nil }
+func (s store) Dial(addr string) (conn, error) { return storeConn{s.dial(addr)}, nil }
 
 type storeConn struct{ c *client.Client }
 
