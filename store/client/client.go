@@ -162,6 +162,16 @@ type answer struct {
 // Local.
 const maxBody = 64 << 20
 
+// readAnswer reads a body, without growing if its length is told and usual.
+func readAnswer(resp *http.Response) ([]byte, error) {
+	if n := resp.ContentLength; 0 <= n && n <= httpapi.MaxValue {
+		data := make([]byte, n)
+		k, err := io.ReadFull(resp.Body, data)
+		return data[:k], err
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxBody))
+}
+
 // do sends one request and reads the whole answer. Other statuses than 2xx are
 // errors.
 //
@@ -192,7 +202,7 @@ func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []
 	}
 	defer resp.Body.Close()
 	stamp := resp.Header.Get(httpapi.HeaderStamp)
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	data, err := readAnswer(resp)
 	if resp.StatusCode/100 == 2 {
 		if err != nil {
 			return answer{}, c.failed(op, key, false, fmt.Errorf("answer broke off: %w", err))

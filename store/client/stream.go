@@ -43,13 +43,9 @@ type streamTransport struct {
 // RoundTrip implements [http.RoundTripper]. It calls the GotConn hook before
 // anything of the request can leave, as [http.Transport] does.
 func (t *streamTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	var body []byte
-	if r.Body != nil {
-		defer r.Body.Close()
-		var err error
-		if body, err = io.ReadAll(r.Body); err != nil {
-			return nil, err
-		}
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
 	}
 	ctx := r.Context()
 	c, err := t.connect(ctx)
@@ -74,6 +70,17 @@ func (t *streamTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: a.Status, Status: fmt.Sprintf("%d %s", a.Status, http.StatusText(a.Status)),
 		Header: header, Body: io.NopCloser(bytes.NewReader(a.Body)), ContentLength: int64(len(a.Body)), Request: r,
 	}, nil
+}
+
+// readBody reads a request's body, whose length the client always knows, and
+// closes it as a RoundTripper has to.
+func readBody(r *http.Request) ([]byte, error) {
+	if r.Body == nil {
+		return nil, nil
+	}
+	body := make([]byte, max(r.ContentLength, 0))
+	_, err := io.ReadFull(r.Body, body)
+	return body, errors.Join(err, r.Body.Close())
 }
 
 // CloseIdleConnections closes the connection. What is in progress fails.
