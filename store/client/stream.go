@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/assay-chaos/assay/store/httpapi"
@@ -145,13 +146,13 @@ func (t *streamTransport) doubt(c *streamConn) {
 
 // streamConn is one connection.
 type streamConn struct {
-	conn net.Conn
-	out  chan []byte   // to the writer
-	done chan struct{} // closed when the connection is over
+	conn   net.Conn
+	out    chan []byte   // to the writer
+	done   chan struct{} // closed when the connection is over
+	lastID atomic.Uint64
 
 	mu      sync.Mutex
 	err     error // why it is over
-	lastID  uint64
 	waiting map[uint64]chan *httpapi.Frame
 	retired bool
 	mute    bool // a request was sent, and no answer to any has come since
@@ -193,27 +194,19 @@ func openStream(ctx context.Context, addr string) (_ *streamConn, err error) {
 
 // do sends one request, after calling leaves, and waits for the answer.
 func (c *streamConn) do(ctx context.Context, f *httpapi.Frame, leaves func()) (*httpapi.Frame, error) {
-	answer := make(chan *httpapi.Frame, 1)
-	c.mu.Lock()
-	if c.err != nil {
-		err := c.err
-		c.mu.Unlock()
-		return nil, err
-	}
-	c.lastID++
-	f.ID = c.lastID
-	c.waiting[f.ID] = answer
-	c.mute = true
-	c.mu.Unlock()
-	defer c.leave(f.ID)
-
+	f.ID = c.lastID.Add(1)
 	data, err := f.Append(nil)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	answer := make(chan *httpapi.Frame, 1)
+	if err := c.enter(f.ID, answer); err != nil {
 		return nil, err
 	}
+	defer c.leave(f.ID)
 	leaves()
 	select {
 	case c.out <- data:
@@ -235,6 +228,18 @@ func (c *streamConn) do(ctx context.Context, f *httpapi.Frame, leaves func()) (*
 	default:
 		return nil, c.cause()
 	}
+}
+
+// enter makes a request's answer go to a channel.
+func (c *streamConn) enter(id uint64, answer chan *httpapi.Frame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
+	c.waiting[id] = answer
+	c.mute = true
+	return nil
 }
 
 // leave forgets a request. Its answer, if it still comes, is dropped.
