@@ -8,6 +8,7 @@ import (
 
 	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/store/client"
+	"github.com/assay-chaos/assay/store/node"
 	"github.com/assay-chaos/assay/store/sut"
 )
 
@@ -73,9 +74,10 @@ func newStore(dial func(addr string) *client.Client) (system, error) {
 	if err != nil {
 		return nil, err
 	}
-	// As patient as etcd, which gives a request about 5 s + 2 election
-	// timeouts: a machine that stalls shall show in the latencies of both.
-	p.Timeout = 7 * time.Second
+	// As patient as etcd, which gives a request 5 s and two election timeouts:
+	// a machine that stalls shall show in the latencies of both. The profile's
+	// own times are for tests, whose networks are cut.
+	p.Timeout, p.Retry = 7*time.Second, node.DefaultConfig().Retry
 	return store{sut.New(p), dial}, nil
 }
 
