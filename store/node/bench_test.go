@@ -49,17 +49,17 @@ func benchmarkCluster(b *testing.B, dial func(addr string) *client.Client, op fu
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 }
 
-func BenchmarkPut(b *testing.B)       { benchmarkCluster(b, client.New, put) }
-func BenchmarkGet(b *testing.B)       { benchmarkCluster(b, client.New, get) }
-func BenchmarkStreamPut(b *testing.B) { benchmarkCluster(b, client.NewStream, put) }
-func BenchmarkStreamGet(b *testing.B) { benchmarkCluster(b, client.NewStream, get) }
+func BenchmarkPut(b *testing.B)       { benchmarkCluster(b, client.New, putOne) }
+func BenchmarkGet(b *testing.B)       { benchmarkCluster(b, client.New, getOne) }
+func BenchmarkStreamPut(b *testing.B) { benchmarkCluster(b, client.NewStream, putOne) }
+func BenchmarkStreamGet(b *testing.B) { benchmarkCluster(b, client.NewStream, getOne) }
 
-func put(ctx context.Context, c *client.Client, i int) error {
+func putOne(ctx context.Context, c *client.Client, i int) error {
 	_, err := c.Put(ctx, key(i%64), []byte("value"))
 	return err
 }
 
-func get(ctx context.Context, c *client.Client, i int) error {
+func getOne(ctx context.Context, c *client.Client, i int) error {
 	_, err := c.Get(ctx, key(i%64))
 	return err
 }
