@@ -54,6 +54,7 @@ type Options struct {
 type Engine struct {
 	db    *pebble.DB
 	dir   string
+	log   *slog.Logger
 	fsync bool
 	key   []byte // scratch of Apply
 
@@ -95,6 +96,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e := &Engine{
 		db:    db,
 		dir:   dir,
+		log:   o.Log,
 		fsync: o.Fsync,
 		wake:  make(chan struct{}, 1),
 		moved: make(chan struct{}, 1),
@@ -226,13 +228,25 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// claim writes the owner into a new directory, and compares it in an old one.
+// claim writes the owner and the layout into a new directory, and compares them
+// in an old one.
 func (e *Engine) claim(owner string) error {
 	v, err := e.meta(ownerKey)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("engine: read owner of %s: %w", e.dir, err)
+	}
+	l, err := e.meta(layoutKey)
+	if err != nil {
+		return fmt.Errorf("engine: read layout of %s: %w", e.dir, err)
+	}
+	switch {
+	case v != nil && string(l) != fmt.Sprint(layout):
+		return fmt.Errorf("engine: data directory %s has layout %q, and this program only reads layout %d: another version of it has written the directory; use that version, or give an empty directory to start with nothing", e.dir, l, layout)
 	case v == nil:
+		// The layout first: a directory with an owner has one.
+		if err := e.setMeta(layoutKey, fmt.Append(nil, layout)); err != nil {
+			return fmt.Errorf("engine: write layout of %s: %w", e.dir, err)
+		}
 		if err := e.setMeta(ownerKey, []byte(owner)); err != nil {
 			return fmt.Errorf("engine: write owner of %s: %w", e.dir, err)
 		}

@@ -120,13 +120,17 @@ type Health struct {
 	WallNS int64  `json:"wall_ns"`
 	MonoNS int64  `json:"mono_ns"`
 	// The settings in force.
-	Nodes     int    `json:"nodes"`
-	N         int    `json:"n"`
-	R         int    `json:"r"`
-	W         int    `json:"w"`
-	Stamps    string `json:"stamps"`
-	WriteBack bool   `json:"write_back"`
-	Fsync     bool   `json:"fsync"`
+	Nodes      int    `json:"nodes"`
+	N          int    `json:"n"`
+	R          int    `json:"r"`
+	W          int    `json:"w"`
+	Stamps     string `json:"stamps"`
+	WriteBack  bool   `json:"write_back"`
+	ReadRepair string `json:"read_repair"` // off or async
+	// AntiEntropyNS is the time from one comparison with a peer to the next,
+	// in nanoseconds; 0: never.
+	AntiEntropyNS int64 `json:"anti_entropy_ns"`
+	Fsync         bool  `json:"fsync"`
 }
 
 // EscapeKey encodes a key for a path. Unlike [url.PathEscape] it also encodes

@@ -13,7 +13,7 @@ import (
 )
 
 // Config is how one node of a cluster runs. Cluster, Peers and the settings
-// from N to WriteBack must be the same at all nodes; a node refuses the
+// from N to AntiEntropy must be the same at all nodes; a node refuses the
 // messages of one that differs.
 type Config struct {
 	// ID is this node's place in Peers.
@@ -32,6 +32,12 @@ type Config struct {
 	Stamps replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
 	WriteBack bool
+	// ReadRepair is what a read does, after its answer, for replicas that
+	// answered with an older record.
+	ReadRepair replica.ReadRepair
+	// AntiEntropy is the time from one comparison with a peer to the next; 0:
+	// replicas are never compared.
+	AntiEntropy time.Duration
 	// Fsync: a write is acknowledged only when it is on disk. Without it a
 	// killed node forgets its last writes.
 	Fsync bool
@@ -55,6 +61,7 @@ func DefaultConfig() Config {
 		Cluster:      "assay",
 		Stamps:       replica.Logical,
 		WriteBack:    true,
+		AntiEntropy:  time.Second,
 		Fsync:        true,
 		Timeout:      time.Second,
 		Retry:        100 * time.Millisecond,
@@ -76,6 +83,8 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.W, "w", c.W, "durable copies a write waits for; 0: a majority")
 	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
+	f.Var((*readRepairFlag)(&c.ReadRepair), "read-repair", "what a read does for replicas with older records: off, or async (sends them the newest one after the answer)")
+	f.DurationVar(&c.AntiEntropy, "anti-entropy", c.AntiEntropy, "time from one comparison of all records with a peer to the next; 0: never")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
 	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
@@ -157,21 +166,23 @@ func (c *Config) Validate() error {
 // replica is the protocol core's part of a configuration without zero fields.
 func (c *Config) replica() replica.Config {
 	return replica.Config{
-		ID:        replica.NodeID(c.ID),
-		Nodes:     len(c.Peers),
-		N:         c.N,
-		R:         c.R,
-		W:         c.W,
-		Stamps:    c.Stamps,
-		WriteBack: c.WriteBack,
-		Timeout:   c.Timeout,
-		Retry:     c.Retry,
+		ID:          replica.NodeID(c.ID),
+		Nodes:       len(c.Peers),
+		N:           c.N,
+		R:           c.R,
+		W:           c.W,
+		Stamps:      c.Stamps,
+		WriteBack:   c.WriteBack,
+		ReadRepair:  c.ReadRepair,
+		AntiEntropy: c.AntiEntropy,
+		Timeout:     c.Timeout,
+		Retry:       c.Retry,
 	}
 }
 
 // settings is what all nodes must agree on, in words that show a difference.
 func (c *Config) settings() string {
-	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack)
+	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t read-repair=%s anti-entropy=%s", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack, c.ReadRepair, c.AntiEntropy)
 }
 
 // stampsFlag is replica.Stamps as a flag.
@@ -200,3 +211,20 @@ func (s *stampsFlag) Set(text string) error {
 }
 
 func (*stampsFlag) Type() string { return "wall|logical" }
+
+// readRepairFlag is replica.ReadRepair as a flag.
+type readRepairFlag replica.ReadRepair
+
+func (r *readRepairFlag) String() string { return replica.ReadRepair(*r).String() }
+
+func (r *readRepairFlag) Set(text string) error {
+	for _, v := range []replica.ReadRepair{replica.ReadRepairOff, replica.ReadRepairAsync} {
+		if text == v.String() {
+			*r = readRepairFlag(v)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither off nor async", text)
+}
+
+func (*readRepairFlag) Type() string { return "off|async" }

@@ -16,6 +16,7 @@ func TestArgsRoundTrip(t *testing.T) {
 		{
 			ID: 1, Cluster: "c", Peers: []string{"10.0.0.1:1", "10.0.0.2:1"}, N: 2, R: 1, W: 2,
 			Stamps: replica.WallClock, WriteBack: false, Fsync: false,
+			ReadRepair: replica.ReadRepairAsync, AntiEntropy: 250 * time.Millisecond,
 			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7,
 			Dir: "/data dir", ListenPeer: ":1", ListenClient: ":2",
 		},
@@ -36,6 +37,7 @@ func TestStampsFlag(t *testing.T) {
 	f := pflag.NewFlagSet("node", pflag.ContinueOnError)
 	c.RegisterFlags(f)
 	require.ErrorContains(t, f.Parse([]string{"--stamps=sundial"}), "neither wall nor logical")
+	require.ErrorContains(t, f.Parse([]string{"--read-repair=always"}), "neither off nor async")
 }
 
 // Every mistake is named, with the flag to change.
@@ -58,6 +60,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1", "a:1"} }, "nodes 0 and 2"},
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1"}; c.N = 3 }, "N is 3"},
 		{func(c *Config) { c.R = 2 }, "R is 2"},
+		{func(c *Config) { c.AntiEntropy = -1 }, "AntiEntropy is -1ns"},
 		{func(c *Config) { c.W = -1 }, "W is -1"},
 		{func(c *Config) { c.Timeout = 0 }, "Timeout is 0"},
 		{func(c *Config) { c.Retry = 0 }, "Retry is 0"},

@@ -182,17 +182,19 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 // serveHealth tells who this node is and what its clocks show.
 func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 	h := httpapi.Health{
-		Node:      uint32(n.cfg.ID),
-		Cluster:   n.cfg.Cluster,
-		Boot:      n.boot,
-		Ready:     true,
-		Nodes:     len(n.cfg.Peers),
-		N:         n.cfg.N,
-		R:         n.cfg.R,
-		W:         n.cfg.W,
-		Stamps:    (*stampsFlag)(&n.cfg.Stamps).String(),
-		WriteBack: n.cfg.WriteBack,
-		Fsync:     n.cfg.Fsync,
+		Node:          uint32(n.cfg.ID),
+		Cluster:       n.cfg.Cluster,
+		Boot:          n.boot,
+		Ready:         true,
+		Nodes:         len(n.cfg.Peers),
+		N:             n.cfg.N,
+		R:             n.cfg.R,
+		W:             n.cfg.W,
+		Stamps:        (*stampsFlag)(&n.cfg.Stamps).String(),
+		WriteBack:     n.cfg.WriteBack,
+		ReadRepair:    n.cfg.ReadRepair.String(),
+		AntiEntropyNS: int64(n.cfg.AntiEntropy),
+		Fsync:         n.cfg.Fsync,
 	}
 	_, err := n.engine.Progress()
 	if n.stopping.Load() {

@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/store/client"
@@ -44,7 +46,7 @@ func TestEveryNodeServesEveryKey(t *testing.T) {
 // The majority serves while a node is down. The node comes back with what it
 // had made durable, and a read with write-back brings it up to date.
 func TestCrashAndCatchUp(t *testing.T) {
-	c := startCluster(t, 3, true, nil)
+	c := startCluster(t, 3, true, func(c *Config) { c.AntiEntropy = 0 })
 	ctx := within(t, 20*time.Second)
 	_, err := c.nodes[2].client.Put(ctx, "a", []byte("1"))
 	require.NoError(t, err)
@@ -79,6 +81,51 @@ func TestCrashAndCatchUp(t *testing.T) {
 	local, err = c.nodes[2].client.Local(ctx, "a")
 	require.NoError(t, err)
 	require.Equal(t, got, local[0], "write-back stores at the coordinator too")
+}
+
+// With anti-entropy nobody has to read: a node that was down gets what it lacks
+// within a few intervals, and so does one that has lost everything. (To go on
+// with an empty disk takes more: this node writes nothing, so that it does not
+// matter that its boot number was lost too.)
+func TestMissedWritesArriveByThemselves(t *testing.T) {
+	c := startCluster(t, 3, true, func(c *Config) { c.AntiEntropy = 100 * time.Millisecond })
+	ctx := within(t, 20*time.Second)
+	var keys []string
+	for i := range 100 {
+		keys = append(keys, key(i))
+		_, err := c.nodes[i%3].client.Put(ctx, keys[i], []byte("old"))
+		require.NoError(t, err)
+	}
+	c.crash(2)
+	for _, k := range keys[:50] {
+		_, err := c.nodes[0].client.Put(ctx, k, []byte("new"))
+		require.NoError(t, err)
+	}
+	_, err := c.nodes[1].client.Delete(ctx, keys[60])
+	require.NoError(t, err)
+	want, err := c.nodes[0].client.Local(ctx, keys...)
+	require.NoError(t, err)
+
+	for _, emptied := range []bool{false, true} {
+		if emptied {
+			c.crash(2)
+			c.nodes[2].fs = vfs.NewCrashableMem()
+		}
+		c.start(2)
+		start := time.Now()
+		for {
+			got, err := c.nodes[2].client.Local(ctx, keys...)
+			require.NoError(t, err)
+			if slices.EqualFunc(want, got, func(a, b client.Record) bool {
+				return a.Stamp == b.Stamp && a.Found == b.Found && string(a.Value) == string(b.Value)
+			}) {
+				break
+			}
+			require.Less(t, time.Since(start), 10*time.Second, "it still lacks something")
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Logf("emptied=%v: whole again after %v", emptied, time.Since(start).Round(time.Millisecond))
+	}
 }
 
 // Without a majority nothing is served, and a write says honestly that it may

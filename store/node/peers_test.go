@@ -39,6 +39,7 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 		{func(c *Config) { c.ID = 0 }, 0, "check its --id"},
 		{func(c *Config) { c.WriteBack = false }, 0, "write-back=false"},
 		{func(c *Config) { c.Stamps = replica.WallClock }, 0, "stamps=wall"},
+		{func(c *Config) { c.AntiEntropy = 0 }, 0, "anti-entropy=0s"},
 	} {
 		cfg := right
 		test.change(&cfg)

@@ -74,6 +74,7 @@ func (s *System) nodeConfig(id int, peers []docker.Peer) storenode.Config {
 	}
 	cfg.N, cfg.R, cfg.W = p.N, p.R, p.W
 	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
+	cfg.ReadRepair, cfg.AntiEntropy = p.ReadRepair, p.AntiEntropy
 	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
 	cfg.Dir = nodeData
 	cfg.ListenPeer = net.JoinHostPort("", strconv.Itoa(peerPort))
