@@ -42,7 +42,7 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 	} {
 		cfg := right
 		test.change(&cfg)
-		p, err := newPeer(&cfg, test.to, slog.New(slog.DiscardHandler))
+		p, err := newPeer(&cfg, test.to, nil, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		err = streamOnce(within(t, 10*time.Second), p)
 		require.NoError(t, p.conn.Close())
@@ -56,7 +56,7 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 func TestMalformedBatchEndsTheStream(t *testing.T) {
 	c := startCluster(t, 2, true, nil)
 	cfg := c.nodes[1].cfg.withDefaults()
-	p, err := newPeer(&cfg, 0, slog.New(slog.DiscardHandler))
+	p, err := newPeer(&cfg, 0, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer p.conn.Close()
 	p.out.stage(replica.Message{Type: 99})
