@@ -189,7 +189,9 @@ func newPeerServer(cfg *Config, who *identity, log *slog.Logger, deliver func(ct
 		for {
 			var batch []replica.Message
 			if err := stream.RecvMsg(&batch); err != nil {
-				if errors.Is(err, io.EOF) || stream.Context().Err() != nil {
+				// gRPC ends the stream itself before it tells of a message that
+				// is malformed or too large, so the context says nothing.
+				if c := status.Code(err); errors.Is(err, io.EOF) || c == codes.Canceled || c == codes.Unavailable {
 					return nil
 				}
 				log.Warn("stream from peer closed", "from", from, "error", err)

@@ -54,7 +54,8 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 // A batch that is malformed ends its stream. The node goes on, and takes a new
 // stream of the same peer.
 func TestMalformedBatchEndsTheStream(t *testing.T) {
-	c := startCluster(t, 2, true, nil)
+	log := new(logBuffer)
+	c := startLoggedCluster(t, 2, true, log, nil)
 	cfg := c.nodes[1].cfg.withDefaults()
 	p, err := newPeer(&cfg, 0, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -63,6 +64,7 @@ func TestMalformedBatchEndsTheStream(t *testing.T) {
 	p.out.flush()
 	err = streamOnce(within(t, 10*time.Second), p)
 	require.ErrorContains(t, err, "unknown type 99")
+	log.await(t, "stream from peer closed", "unknown type 99")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -165,24 +165,24 @@ func TestClientWithoutTrustIsRefused(t *testing.T) {
 func TestPeerWithoutTrustIsRefused(t *testing.T) {
 	c, a, log := startTLS(t, 2)
 	right := c.nodes[1].cfg.withDefaults()
-	open := func(who *trust.Identity) error {
+	open := func(who *trust.Identity, patience time.Duration) error {
 		p, err := newPeer(&right, 0, who, slog.New(slog.NewTextHandler(log, nil)))
 		require.NoError(t, err)
 		defer p.conn.Close()
-		return streamOnce(within(t, time.Second), p)
+		return streamOnce(within(t, patience), p)
 	}
 	f, err := authority(t, time.Hour).Node("stranger", host(t, right.ListenPeer))
-	require.Error(t, open(load(t, f, err)))
+	require.Error(t, open(load(t, f, err), 200*time.Millisecond)) // it dials again and again
 	log.await(t, "TLS with peer failed", "unknown authority")
-	require.Error(t, open(nil))
+	require.Error(t, open(nil, 200*time.Millisecond))
 	log.await(t, "connection of a peer closed", "first record does not look like a TLS handshake")
 
 	f, err = a.Client("client")
-	require.Error(t, open(load(t, f, err)))
+	require.Error(t, open(load(t, f, err), 200*time.Millisecond)) // it dials again and again
 	log.await(t, "connection of a peer closed", `\"client\" is a client's`)
 
 	f, err = a.Node("elsewhere", "10.9.8.7")
-	err = open(load(t, f, err))
+	err = open(load(t, f, err), 10*time.Second)
 	require.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)
 	require.ErrorContains(t, err, "its certificate does not")
 	log.await(t, "stream from peer refused", "10.9.8.7")
