@@ -102,6 +102,9 @@ func TestMinorityRefuses(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, httpapi.CodeUnavailable, e.Code)
 	require.True(t, client.Definite(err))
+	text := scrape(t, c.nodes[0].cfg.ListenClient)
+	require.EqualValues(t, 1, figure(t, text, `assay_request_duration_seconds_count{op="PUT",outcome="unknown-unavailable"}`))
+	require.EqualValues(t, 1, figure(t, text, `assay_request_duration_seconds_count{op="GET",outcome="refused-unavailable"}`))
 }
 
 func TestManyClients(t *testing.T) {
