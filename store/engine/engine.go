@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -45,6 +46,8 @@ type Options struct {
 	MemTableSize uint64
 	// FS is the file system, nil for the operating system's.
 	FS vfs.FS
+	// Synced hears how long each group commit took; nil: nobody asks.
+	Synced func(took time.Duration)
 	// Log takes Pebble's own errors; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -56,7 +59,8 @@ type Engine struct {
 	dir   string
 	log   *slog.Logger
 	fsync bool
-	key   []byte // scratch of Apply
+	heard func(time.Duration) // Options.Synced, never nil
+	key   []byte              // scratch of Apply
 
 	syncer sync.WaitGroup
 	wake   chan struct{} // to the syncer: applied has grown, or closing
@@ -74,6 +78,9 @@ type Engine struct {
 func Open(dir string, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.Synced == nil {
+		o.Synced = func(time.Duration) {}
 	}
 	if o.CacheSize == 0 {
 		o.CacheSize = defaultCacheSize
@@ -98,6 +105,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		dir:   dir,
 		log:   o.Log,
 		fsync: o.Fsync,
+		heard: o.Synced,
 		wake:  make(chan struct{}, 1),
 		moved: make(chan struct{}, 1),
 	}

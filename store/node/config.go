@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assay-chaos/assay/store/replica"
+	"github.com/assay-chaos/assay/store/trust"
 )
 
 // Config is how one node of a cluster runs. Cluster, Peers and the settings
@@ -47,28 +48,35 @@ type Config struct {
 	// MaxInFlight bounds the requests that this node works on; more are
 	// refused at once.
 	MaxInFlight int
+	// MaxInFlightBytes bounds the memory for what those requests bring and
+	// for the answers about many local keys.
+	MaxInFlightBytes int64
 	// Dir is where the node keeps its data.
 	Dir string
 	// ListenPeer and ListenClient are the host:port to listen on for other
 	// nodes and for clients.
 	ListenPeer, ListenClient string
+	// TLS are the certificates with which nodes and clients trust each other.
+	// Without them whoever reaches the addresses can talk.
+	TLS trust.Files
 }
 
 // DefaultConfig gives a cluster of one node on loopback. With Peers set it
 // gives an ABD register on majorities, the strongest setting.
 func DefaultConfig() Config {
 	return Config{
-		Cluster:      "assay",
-		Stamps:       replica.Logical,
-		WriteBack:    true,
-		AntiEntropy:  time.Second,
-		Fsync:        true,
-		Timeout:      time.Second,
-		Retry:        100 * time.Millisecond,
-		MaxInFlight:  1024,
-		Dir:          "data",
-		ListenPeer:   "127.0.0.1:7800",
-		ListenClient: "127.0.0.1:7801",
+		Cluster:          "assay",
+		Stamps:           replica.Logical,
+		WriteBack:        true,
+		AntiEntropy:      time.Second,
+		Fsync:            true,
+		Timeout:          time.Second,
+		Retry:            100 * time.Millisecond,
+		MaxInFlight:      1024,
+		MaxInFlightBytes: 256 << 20,
+		Dir:              "data",
+		ListenPeer:       "127.0.0.1:7800",
+		ListenClient:     "127.0.0.1:7801",
 	}
 }
 
@@ -89,9 +97,13 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
 	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
 	f.IntVar(&c.MaxInFlight, "max-in-flight", c.MaxInFlight, "requests worked on at a time; more are refused")
+	f.Int64Var(&c.MaxInFlightBytes, "max-in-flight-bytes", c.MaxInFlightBytes, "memory for what those requests bring, in bytes; more are refused")
 	f.StringVar(&c.Dir, "data", c.Dir, "directory of the node's data")
 	f.StringVar(&c.ListenPeer, "listen-peer", c.ListenPeer, "host:port to listen on for other nodes")
 	f.StringVar(&c.ListenClient, "listen-client", c.ListenClient, "host:port to listen on for clients")
+	f.StringVar(&c.TLS.CA, "tls-ca", c.TLS.CA, "PEM file of the authority whose nodes and clients are trusted; none: no TLS")
+	f.StringVar(&c.TLS.Cert, "tls-cert", c.TLS.Cert, "PEM file of this node's certificate, for server and client authentication and this node's host in --peers")
+	f.StringVar(&c.TLS.Key, "tls-key", c.TLS.Key, "PEM file of its private key")
 }
 
 // Args gives the flags that make this configuration, for whoever starts a node
@@ -145,6 +157,11 @@ func (c *Config) Validate() error {
 		return errors.New("node: ListenClient (--listen-client) is empty: give the host:port to listen on for clients")
 	case d.MaxInFlight < 1:
 		return fmt.Errorf("node: MaxInFlight (--max-in-flight) is %d: allow at least one request", d.MaxInFlight)
+	case d.MaxInFlightBytes < maxQuestion+maxAnswer:
+		return fmt.Errorf("node: MaxInFlightBytes (--max-in-flight-bytes) is %d: allow at least %d, the cost of one question about many local keys", d.MaxInFlightBytes, maxQuestion+maxAnswer)
+	}
+	if err := d.TLS.Validate(); err != nil {
+		return fmt.Errorf("node: TLS (--tls-ca, --tls-cert, --tls-key): %w", err)
 	}
 	seen := make(map[string]int)
 	for i, p := range d.Peers {

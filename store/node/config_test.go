@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/store/replica"
+	"github.com/assay-chaos/assay/store/trust"
 )
 
 func TestArgsRoundTrip(t *testing.T) {
@@ -17,7 +18,8 @@ func TestArgsRoundTrip(t *testing.T) {
 			ID: 1, Cluster: "c", Peers: []string{"10.0.0.1:1", "10.0.0.2:1"}, N: 2, R: 1, W: 2,
 			Stamps: replica.WallClock, WriteBack: false, Fsync: false,
 			ReadRepair: replica.ReadRepairAsync, AntiEntropy: 250 * time.Millisecond,
-			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7,
+			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7, MaxInFlightBytes: 9,
+			TLS: trust.Files{CA: "ca", Cert: "c", Key: "k"},
 			Dir: "/data dir", ListenPeer: ":1", ListenClient: ":2",
 		},
 	} {
@@ -56,6 +58,8 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.ListenPeer = "" }, "--listen-peer"},
 		{func(c *Config) { c.ListenClient = "" }, "--listen-client"},
 		{func(c *Config) { c.MaxInFlight = 0 }, "--max-in-flight"},
+		{func(c *Config) { c.MaxInFlightBytes = 1 << 20 }, "--max-in-flight-bytes"},
+		{func(c *Config) { c.TLS.CA = "ca.pem" }, "Cert is empty"},
 		{func(c *Config) { c.Peers = []string{"a:1", ""} }, "address 1"},
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1", "a:1"} }, "nodes 0 and 2"},
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1"}; c.N = 3 }, "N is 3"},

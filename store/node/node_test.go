@@ -149,6 +149,9 @@ func TestMinorityRefuses(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, httpapi.CodeUnavailable, e.Code)
 	require.True(t, client.Definite(err))
+	text := scrape(t, c.nodes[0].cfg.ListenClient)
+	require.EqualValues(t, 1, figure(t, text, `assay_request_duration_seconds_count{op="PUT",outcome="unknown-unavailable"}`))
+	require.EqualValues(t, 1, figure(t, text, `assay_request_duration_seconds_count{op="GET",outcome="refused-unavailable"}`))
 }
 
 func TestManyClients(t *testing.T) {
@@ -227,8 +230,8 @@ func TestHostileKeysAndValues(t *testing.T) {
 		words string
 	}{
 		{"", 1, httpapi.CodeInvalid, "empty"},
-		{strings.Repeat("k", httpapi.MaxKey+1), 1, httpapi.CodeInvalid, "4097 bytes"},
-		{"big", httpapi.MaxValue + 1, httpapi.CodeTooLarge, "1048576 bytes"},
+		{strings.Repeat("k", httpapi.MaxKey+1), 1, httpapi.CodeKeyTooLong, "4097 bytes"},
+		{"big", httpapi.MaxValue + 1, httpapi.CodeTooLarge, "1048576 are allowed"},
 	} {
 		_, err := cl.Put(ctx, test.key, make([]byte, test.size))
 		require.ErrorAs(t, err, &e)
@@ -312,7 +315,7 @@ func TestBusy(t *testing.T) {
 		_, err := c.nodes[0].client.Get(ctx, "a")
 		waits <- err
 	}()
-	require.Eventually(t, func() bool { return c.nodes[0].node.inFlight.Load() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.nodes[0].node.budget.requests.Load() == 1 }, 5*time.Second, time.Millisecond)
 	_, err := c.nodes[0].client.Put(ctx, "a", nil)
 	var e *client.Error
 	require.ErrorAs(t, err, &e)
@@ -322,7 +325,7 @@ func TestBusy(t *testing.T) {
 
 	require.ErrorAs(t, <-waits, &e)
 	require.Equal(t, httpapi.CodeUnavailable, e.Code)
-	require.Zero(t, c.nodes[0].node.inFlight.Load())
+	require.Zero(t, c.nodes[0].node.budget.requests.Load())
 }
 
 // Bytes that are no gRPC, or no batch, close their connection and nothing else.
