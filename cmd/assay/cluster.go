@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ goes on with what is there.`
 // localCluster is what the flags of the command say.
 type localCluster struct {
 	nodes   int
+	n       int // replicas of a key; 0: all nodes
 	profile string
 	dir     string
 	port    int
@@ -52,6 +54,7 @@ func clusterCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.IntVar(&l.nodes, "nodes", l.nodes, "how many nodes")
+	f.IntVar(&l.n, "n", 0, "replicas of a key; 0: all nodes")
 	f.StringVar(&l.profile, "profile", l.profile, "how they replicate; assay matrix compares the profiles")
 	f.StringVar(&l.dir, "dir", l.dir, "directory for data, settings and logs, which is kept; none: a temporary one, removed at the end")
 	f.IntVar(&l.port, "port", l.port, "first of two ports a node: one for nodes, one for clients; 0: whatever is free")
@@ -73,9 +76,9 @@ func (l *localCluster) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("cluster: --profile: %w", err)
 	}
-	profile = profile.For(l.nodes)
+	profile = profile.For(cmp.Or(l.n, l.nodes))
 	if err := profile.Validate(l.nodes); err != nil {
-		return fmt.Errorf("cluster: --nodes: %w", err)
+		return fmt.Errorf("cluster: --nodes, --n: %w", err)
 	}
 	end := "Ctrl-C ends it."
 	if l.dir == "" {

@@ -181,6 +181,7 @@ func TestClusterMistakes(t *testing.T) {
 	for args, words := range map[string]string{
 		"--nodes 0":                  "--nodes is 0",
 		"--nodes 65":                 "1 to 64",
+		"--nodes 3 --n 4":            "N is 4",
 		"--profile best":             "unknown profile",
 		"--nodes 1 --port " + port:   "give the first of 2 free ones with --port",
 		"--dir /dev/null/x --port 0": "--dir",
