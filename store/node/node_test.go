@@ -112,9 +112,10 @@ func TestMissedWritesArriveByThemselves(t *testing.T) {
 			c.nodes[2].fs = vfs.NewCrashableMem()
 		}
 		c.start(2)
+		fresh := client.New(c.nodes[2].cfg.ListenClient) // has no connection from before
 		start := time.Now()
 		for {
-			got, err := c.nodes[2].client.Local(ctx, keys...)
+			got, err := fresh.Local(ctx, keys...)
 			require.NoError(t, err)
 			if slices.EqualFunc(want, got, func(a, b client.Record) bool {
 				return a.Stamp == b.Stamp && a.Found == b.Found && string(a.Value) == string(b.Value)
@@ -124,6 +125,7 @@ func TestMissedWritesArriveByThemselves(t *testing.T) {
 			require.Less(t, time.Since(start), 10*time.Second, "it still lacks something")
 			time.Sleep(5 * time.Millisecond)
 		}
+		fresh.Close()
 		t.Logf("emptied=%v: whole again after %v", emptied, time.Since(start).Round(time.Millisecond))
 	}
 }
