@@ -28,6 +28,7 @@ import (
 // kept and used again.
 type Client struct {
 	addr      string
+	scheme    string
 	transport transport
 }
 
@@ -41,16 +42,17 @@ type transport interface {
 // New makes a client of the node whose client address is addr, host:port. It
 // does not connect yet.
 func New(addr string) *Client {
+	return &Client{addr: addr, scheme: "http", transport: newHTTPTransport()}
+}
+
+func newHTTPTransport() *http.Transport {
 	dialer := &net.Dialer{KeepAlive: 10 * time.Second}
-	return &Client{
-		addr: addr,
-		// Not http.DefaultTransport's proxy: it could answer for the node.
-		transport: &http.Transport{
-			DialContext:         dialer.DialContext,
-			DisableCompression:  true,
-			MaxIdleConnsPerHost: 256,
-			IdleConnTimeout:     time.Minute,
-		},
+	// Not http.DefaultTransport's proxy: it could answer for the node.
+	return &http.Transport{
+		DialContext:         dialer.DialContext,
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     time.Minute,
 	}
 }
 
@@ -187,7 +189,7 @@ func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []
 		// Before it has a connection, nothing of a request can have left.
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	url, mark := "http://"+c.addr+prefix+httpapi.EscapeKey(key), "?"
+	url, mark := c.scheme+"://"+c.addr+prefix+httpapi.EscapeKey(key), "?"
 	for _, o := range opts {
 		url += mark + o.param + "=" + o.value
 		mark = "&"

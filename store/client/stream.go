@@ -21,9 +21,10 @@ import (
 // NewStream makes a client like New that keeps one connection, on which any
 // number of operations are in progress at a time. It costs both ends much less
 // than HTTP. What is known after an error is the same, with one difference: when
-// the connection breaks, all operations in progress fail at once.
+// the connection breaks, all operations in progress fail at once. A node that
+// wants to see certificates takes no streams from here: use [NewTLS].
 func NewStream(addr string) *Client {
-	return &Client{addr: addr, transport: &streamTransport{addr: addr}}
+	return &Client{addr: addr, scheme: "http", transport: &streamTransport{addr: addr}}
 }
 
 const (

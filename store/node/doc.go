@@ -15,6 +15,12 @@
 // A client's stream (package httpapi) carries the requests of the HTTP interface
 // to the same handlers, so that there is one meaning of each.
 //
+// Around it, each in a file of its own: config.go and file.go say how a node is
+// set up; limits.go bounds what others can make it hold and for how long; tls.go
+// says who may talk to it, with the certificates of store/trust; metrics.go
+// tells Prometheus how it does. What comes from outside and cannot be understood
+// ends its connection with a line in the log.
+//
 // Decisions about replication belong into the core, not here. Nothing here
 // knows of being tested.
 package node

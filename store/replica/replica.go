@@ -6,8 +6,9 @@ import (
 )
 
 // Replica is one node: the coordinator of its clients' requests
-// (coordinator.go), a replica of its share of the keys (local.go), and the gate
-// between what it holds and what it may tell (gate.go).
+// (coordinator.go), a replica of its share of the keys (local.go), the gate
+// between what it holds and what it may tell (gate.go), and its part in keeping
+// the replicas alike (readrepair.go, repair.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -31,6 +32,8 @@ type Replica struct {
 	// durable failed, see Failed.
 	doubtful map[string]struct{}
 
+	repair *repair // nil without anti-entropy
+
 	out, last Output // being filled; handed out by Take
 }
 
@@ -48,7 +51,7 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 	if s == nil {
 		return nil, errors.New("replica: no Storage: give the node's local state")
 	}
-	return &Replica{
+	r := &Replica{
 		cfg:        cfg,
 		placement:  placement,
 		boot:       boot,
@@ -58,7 +61,11 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		byRetry:    queue{link: linkRetry},
 		gate:       newGate(),
 		doubtful:   make(map[string]struct{}),
-	}, nil
+	}
+	if cfg.AntiEntropy > 0 && cfg.N > 1 {
+		r.repair = newRepair(&cfg)
+	}
+	return r, nil
 }
 
 // Placement says which nodes hold a key.
@@ -84,17 +91,21 @@ func (r *Replica) Request(now Now, q Request) {
 // Calling it early is harmless.
 func (r *Replica) Tick(now Now) {
 	r.now = now
+	r.repairTick() // first, since it scans: nothing of this input has been written yet
 	r.expire()
 	r.resend()
 }
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
 func (r *Replica) Deadline() time.Duration {
-	first := r.byDeadline.head
-	if first == nil {
-		return 0
+	due := time.Duration(0)
+	if first := r.byDeadline.head; first != nil {
+		due = min(first.deadline, r.byRetry.head.retryAt)
 	}
-	return min(first.deadline, r.byRetry.head.retryAt)
+	if r.repair != nil && (due == 0 || r.repair.wake < due) {
+		due = r.repair.wake
+	}
+	return due
 }
 
 // Persisted says that everything up to seq is durable, and lets out what
@@ -157,7 +168,15 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 		r.onQuery(from, m)
 	case MsgStore:
 		r.onStore(from, m)
+	case MsgTree:
+		r.onTree(from, m)
+	case MsgSums, MsgKeys:
+		r.onRepairAnswer(from, m)
 	case MsgRecord, MsgStored, MsgRefuse:
+		if m.Round == roundRepair {
+			r.onRepairAnswer(from, m)
+			return
+		}
 		r.onAnswer(from, m)
 	}
 }
