@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -11,8 +10,9 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
-// ErrCorrupt marks an error about bytes that are not what was written.
-var ErrCorrupt = errors.New("stored bytes are damaged")
+// ErrCorrupt marks an error about bytes that are not what was written. It is
+// the one that the core repairs.
+var ErrCorrupt = replica.ErrCorrupt
 
 // The layout of the database.
 //

@@ -65,7 +65,9 @@ func (r Record) newer(other Record) bool {
 }
 
 // Storage is the replica's local state. Get sees every Write handed out so
-// far, durable or not.
+// far, durable or not; of writes that failed (see Failed) it may show either
+// the record or what was there before. An error that is [ErrCorrupt] says that
+// the record is lost, any other that it cannot be read now.
 type Storage interface {
 	Get(key string) (Record, bool, error)
 }
@@ -147,6 +149,7 @@ type Output struct {
 	Seq      uint64 // ticket of the last of Writes, see Persisted; they are numbered without gaps
 	Messages []Envelope
 	Replies  []Reply
+	Damage   []Damage // for the log
 }
 
 // MessageType tells what a Message asks or answers.
@@ -158,6 +161,8 @@ const (
 	MsgStore                         // store Record under Key if it is newer
 	MsgStored                        // answer to MsgStore: what I hold is at least that new, durably
 	MsgRefuse                        // answer to either: I cannot (disk)
+	MsgVoid                          // I have lost my record of Key: count nothing that I acknowledged for it
+	MsgVoided                        // answer to MsgVoid: I do not, from now on
 )
 
 // Message travels between the coordinator and the replicas. It is a value;

@@ -33,6 +33,8 @@
 //     records stay in Storage, but the core will not speak for them: it
 //     refuses those who waited, and writes a record again before it tells
 //     anyone about it.
+//     A driver may open its storage again after that and go on: what Storage
+//     shows then is durable, and the core need not be told.
 //  6. At every start the driver makes a boot number durable that is greater
 //     than any earlier one of this node, before the first input.
 //
@@ -60,6 +62,10 @@
 // delete that failed while it asked for stamps has told nobody its value, so
 // these errors are definite. Once a record was sent it may surface at any later
 // time, so from then on an error leaves the outcome open.
+//
+// A replica whose record was damaged on the disk says no for that key until it
+// has the record from its peers again; repair.go derives from how many. It never
+// answers with less than it acknowledged.
 //
 // The stories in testdata show the protocol at work: commands to a small
 // cluster, and the messages, disk writes and replies that follow.

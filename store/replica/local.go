@@ -1,5 +1,7 @@
 package replica
 
+import "errors"
+
 // This file is the replica: what the node does with its own copy of a key. It
 // answers a coordinator, which may be itself, and tells nothing that is not
 // durable here.
@@ -61,6 +63,9 @@ func (r *Replica) current(key string) (rec Record, seq uint64, err error) {
 		return rec, seq, nil
 	}
 	rec, found, err := r.store.Get(key)
+	if errors.Is(err, ErrCorrupt) {
+		r.lost(key)
+	}
 	if err != nil || !found {
 		return Record{}, 0, err
 	}

@@ -6,8 +6,9 @@ import (
 )
 
 // Replica is one node: the coordinator of its clients' requests
-// (coordinator.go), a replica of its share of the keys (local.go), and the gate
-// between what it holds and what it may tell (gate.go).
+// (coordinator.go), a replica of its share of the keys (local.go) that fetches
+// again what its disk has damaged (repair.go), and the gate between what it
+// holds and what it may tell (gate.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -30,6 +31,10 @@ type Replica struct {
 	// doubtful are the keys whose record Storage shows although making it
 	// durable failed, see Failed.
 	doubtful map[string]struct{}
+	// Lost records: those being fetched, in order of their detection, and
+	// those that no peer can tell, to report each once.
+	repairs      []*repair
+	hopelessKeys map[string]struct{}
 
 	out, last Output // being filled; handed out by Take
 }
@@ -58,6 +63,8 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		byRetry:    queue{link: linkRetry},
 		gate:       newGate(),
 		doubtful:   make(map[string]struct{}),
+
+		hopelessKeys: make(map[string]struct{}),
 	}, nil
 }
 
@@ -86,15 +93,21 @@ func (r *Replica) Tick(now Now) {
 	r.now = now
 	r.expire()
 	r.resend()
+	r.resendRepairs()
 }
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
 func (r *Replica) Deadline() time.Duration {
+	repair := r.repairDeadline()
 	first := r.byDeadline.head
 	if first == nil {
-		return 0
+		return repair
 	}
-	return min(first.deadline, r.byRetry.head.retryAt)
+	due := min(first.deadline, r.byRetry.head.retryAt)
+	if repair != 0 {
+		due = min(due, repair)
+	}
+	return due
 }
 
 // Persisted says that everything up to seq is durable, and lets out what
@@ -115,7 +128,7 @@ func (r *Replica) Persisted(now Now, seq uint64) {
 // Failed says that writes up to seq could not be made durable. Some of them
 // may be durable nevertheless. Whoever waited for one is refused.
 //
-// Storage shows a record that failed, and the next start may show it or not. So
+// Storage may show a record that failed, and the next start may show it or not. So
 // this node must not speak for it: the key is doubtful, and the record is
 // written again, under a new ticket, before anyone is told of it. (That later
 // writes became durable proves nothing about a write that failed: an operating
@@ -144,9 +157,11 @@ func (r *Replica) Take() Output {
 	clear(r.out.Writes)
 	clear(r.out.Messages)
 	clear(r.out.Replies)
+	clear(r.out.Damage)
 	r.out.Writes = r.out.Writes[:0]
 	r.out.Messages = r.out.Messages[:0]
 	r.out.Replies = r.out.Replies[:0]
+	r.out.Damage = r.out.Damage[:0]
 	return r.last
 }
 
@@ -158,7 +173,15 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 	case MsgStore:
 		r.onStore(from, m)
 	case MsgRecord, MsgStored, MsgRefuse:
+		if m.Round >= roundVoid {
+			r.onRepairAnswer(from, m)
+			return
+		}
 		r.onAnswer(from, m)
+	case MsgVoid:
+		r.onVoid(from, m)
+	case MsgVoided:
+		r.onRepairAnswer(from, m)
 	}
 }
 
