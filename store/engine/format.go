@@ -35,6 +35,7 @@ const (
 var (
 	bootKey  = []byte("mboot")
 	ownerKey = []byte("mowner")
+	probeKey = []byte("mprobe") // written to see whether the disk works
 )
 
 func recordKey(buf []byte, key string) []byte {

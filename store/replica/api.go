@@ -126,6 +126,7 @@ const (
 	CodeUnavailable Code = iota + 1 // too few replicas answered in time
 	CodeStorage                     // the local disk failed
 	CodeInvalid                     // the request cannot be carried out
+	CodeFull                        // the local disk has no space; for drivers
 )
 
 func (e *Error) Error() string { return e.Text }

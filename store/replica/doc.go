@@ -33,8 +33,8 @@
 //     records stay in Storage, but the core will not speak for them: it
 //     refuses those who waited, and writes a record again before it tells
 //     anyone about it.
-//     A driver may open its storage again after that and go on: what Storage
-//     shows then is durable, and the core need not be told.
+//     A driver that opens its storage again after that, and makes durable
+//     what it finds, calls Reopened and goes on.
 //  6. At every start the driver makes a boot number durable that is greater
 //     than any earlier one of this node, before the first input.
 //

@@ -149,6 +149,11 @@ func (r *Replica) Failed(now Now, seq uint64, err error) {
 	}
 }
 
+// Reopened says that the driver has opened its storage again after a failure:
+// all that Storage shows is durable, and nothing is in doubt any more. Every
+// write so far was told as durable or failed before.
+func (r *Replica) Reopened() { clear(r.doubtful) }
+
 // Take gives what the inputs since the last call have led to.
 func (r *Replica) Take() Output {
 	r.out, r.last = r.last, r.out
