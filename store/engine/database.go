@@ -121,7 +121,7 @@ func (d *database) backgroundError(err error) {
 		// Pebble begins again at once, for ever, until it is closed.
 		time.Sleep(10 * time.Millisecond)
 	case errors.Is(err, context.Canceled), errors.Is(err, pebble.ErrCancelledCompaction):
-	case errors.Is(err, pebble.ErrCorruption):
+	case pebble.IsCorruptionError(err):
 		// The damage is known, and opening again does not mend it. Writing
 		// goes on; the file stays as it is.
 	default:

@@ -168,7 +168,7 @@ func (e *Engine) Get(key string) (replica.Record, bool, error) {
 	if errors.Is(err, pebble.ErrNotFound) {
 		return replica.Record{}, false, nil
 	}
-	if errors.Is(err, pebble.ErrCorruption) {
+	if pebble.IsCorruptionError(err) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {
