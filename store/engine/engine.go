@@ -5,6 +5,16 @@
 // commit), and the owner is told how far. It also keeps the node's boot number
 // and refuses a directory that belongs to another node.
 //
+// A disk that fails, or is full, is no reason to end. What was not durable is
+// reported as failed, reads go on, and the database is opened again in the
+// background till that works; then the owner resumes:
+//
+//	       error of a write, sync, flush, …
+//	works ────────────────────────────────▶ failed: Apply refuses, Get serves
+//	  ▲                                        │ database fenced off its files,
+//	  │ Resume                                 ▼ opened again and made durable
+//	  └────────────────────────────────── ready to resume
+//
 // Nothing about quorums, peers or clients may enter here, and nothing may
 // report a write as durable that a crash could still take back, unless fsync
 // was switched off by configuration.

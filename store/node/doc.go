@@ -12,6 +12,13 @@
 // oldest, since the core sends again what still matters. So streams may block
 // on the loop, and the loop blocks on nothing but local memory and the disk.
 //
+// A disk that fails or is full does not end the process. Clients' writes are
+// refused at once and definitely (507 when it is full, 500 otherwise), peers'
+// with MsgRefuse, and reads are served from what is durable. When the disk works
+// again the node goes on as the same incarnation. A record that is damaged on
+// the disk is the core's to repair; here it is logged and counted, see
+// httpapi.Health.
+//
 // Decisions about replication belong into the core, not here. Nothing here
 // knows of being tested.
 package node
