@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -57,12 +58,14 @@ type Options struct {
 	MemTableSize uint64
 	// FS is the file system, nil for the operating system's.
 	FS vfs.FS
+	// Synced hears how long each group commit took; nil: nobody asks.
+	Synced func(took time.Duration)
 	// Log takes Pebble's own errors; nil means slog.Default().
 	Log *slog.Logger
 }
 
-// Engine is the store of one node. Get may be called from any goroutine; Apply
-// and Resume from one at a time.
+// Engine is the store of one node. Get, Scan and Size may be called from any
+// goroutine; Apply and Resume from one at a time.
 type Engine struct {
 	dir     string
 	options Options
@@ -92,6 +95,9 @@ type Engine struct {
 func Open(dir string, o Options) (_ *Engine, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.Synced == nil {
+		o.Synced = func(time.Duration) {}
 	}
 	if o.CacheSize == 0 {
 		o.CacheSize = defaultCacheSize
@@ -304,13 +310,25 @@ func (e *Engine) Close() error {
 	return errors.Join(err, e.release())
 }
 
-// claim writes the owner into a new directory, and compares it in an old one.
+// claim writes the owner and the layout into a new directory, and compares them
+// in an old one.
 func (e *Engine) claim(owner string) error {
 	v, err := e.db.meta(ownerKey)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("engine: read owner of %s: %w", e.dir, err)
+	}
+	l, err := e.db.meta(layoutKey)
+	if err != nil {
+		return fmt.Errorf("engine: read layout of %s: %w", e.dir, err)
+	}
+	switch {
+	case v != nil && string(l) != fmt.Sprint(layout):
+		return fmt.Errorf("engine: data directory %s has layout %q, and this program only reads layout %d: another version of it has written the directory; use that version, or give an empty directory to start with nothing", e.dir, l, layout)
 	case v == nil:
+		// The layout first: a directory with an owner has one.
+		if err := e.db.setMeta(layoutKey, fmt.Append(nil, layout)); err != nil {
+			return fmt.Errorf("engine: write layout of %s: %w", e.dir, err)
+		}
 		if err := e.db.setMeta(ownerKey, []byte(owner)); err != nil {
 			return fmt.Errorf("engine: write owner of %s: %w", e.dir, err)
 		}

@@ -92,6 +92,14 @@ func TestDiskFailsAndComesBack(t *testing.T) {
 					require.NoError(t, err)
 					require.True(t, ok)
 					require.Equal(t, record(int64(seq), "z"), got)
+					scanned := make(map[string]int64)
+					require.NoError(t, e.Scan(0, func(key string, s replica.Stamp, err error) bool {
+						require.NoError(t, err)
+						scanned[key] = s.Counter
+						return true
+					}))
+					require.Equal(t, map[string]int64{"kept": 1, "k": int64(seq)}, scanned)
+					require.NotZero(t, e.Size())
 				}
 				crashed := d.mem.CrashClone(vfs.CrashCloneCfg{})
 				require.NoError(t, e.Close())

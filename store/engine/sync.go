@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -28,10 +29,12 @@ func (e *Engine) syncLoop() {
 		if failed != nil || to == from {
 			continue
 		}
+		start := time.Now()
 		if err := guard(func() error { return db.LogData(nil, pebble.Sync) }); err != nil {
 			_ = db.fail(fmt.Errorf("engine: sync %s: %w", e.dir, err)) // the owner hears it from Progress
 			continue
 		}
+		e.options.Synced(time.Since(start))
 		e.mu.Lock()
 		if e.db == db && e.failed == nil {
 			e.durable = to

@@ -10,10 +10,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assay-chaos/assay/store/replica"
+	"github.com/assay-chaos/assay/store/trust"
 )
 
 // Config is how one node of a cluster runs. Cluster, Peers and the settings
-// from N to WriteBack must be the same at all nodes; a node refuses the
+// from N to AntiEntropy must be the same at all nodes; a node refuses the
 // messages of one that differs.
 type Config struct {
 	// ID is this node's place in Peers.
@@ -32,6 +33,12 @@ type Config struct {
 	Stamps replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
 	WriteBack bool
+	// ReadRepair is what a read does, after its answer, for replicas that
+	// answered with an older record.
+	ReadRepair replica.ReadRepair
+	// AntiEntropy is the time from one comparison with a peer to the next; 0:
+	// replicas are never compared.
+	AntiEntropy time.Duration
 	// Fsync: a write is acknowledged only when it is on disk. Without it a
 	// killed node forgets its last writes.
 	Fsync bool
@@ -41,27 +48,35 @@ type Config struct {
 	// MaxInFlight bounds the requests that this node works on; more are
 	// refused at once.
 	MaxInFlight int
+	// MaxInFlightBytes bounds the memory for what those requests bring and
+	// for the answers about many local keys.
+	MaxInFlightBytes int64
 	// Dir is where the node keeps its data.
 	Dir string
 	// ListenPeer and ListenClient are the host:port to listen on for other
 	// nodes and for clients.
 	ListenPeer, ListenClient string
+	// TLS are the certificates with which nodes and clients trust each other.
+	// Without them whoever reaches the addresses can talk.
+	TLS trust.Files
 }
 
 // DefaultConfig gives a cluster of one node on loopback. With Peers set it
 // gives an ABD register on majorities, the strongest setting.
 func DefaultConfig() Config {
 	return Config{
-		Cluster:      "assay",
-		Stamps:       replica.Logical,
-		WriteBack:    true,
-		Fsync:        true,
-		Timeout:      time.Second,
-		Retry:        100 * time.Millisecond,
-		MaxInFlight:  1024,
-		Dir:          "data",
-		ListenPeer:   "127.0.0.1:7800",
-		ListenClient: "127.0.0.1:7801",
+		Cluster:          "assay",
+		Stamps:           replica.Logical,
+		WriteBack:        true,
+		AntiEntropy:      time.Second,
+		Fsync:            true,
+		Timeout:          time.Second,
+		Retry:            100 * time.Millisecond,
+		MaxInFlight:      1024,
+		MaxInFlightBytes: 256 << 20,
+		Dir:              "data",
+		ListenPeer:       "127.0.0.1:7800",
+		ListenClient:     "127.0.0.1:7801",
 	}
 }
 
@@ -76,13 +91,19 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.W, "w", c.W, "durable copies a write waits for; 0: a majority")
 	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
+	f.Var((*readRepairFlag)(&c.ReadRepair), "read-repair", "what a read does for replicas with older records: off, or async (sends them the newest one after the answer)")
+	f.DurationVar(&c.AntiEntropy, "anti-entropy", c.AntiEntropy, "time from one comparison of all records with a peer to the next; 0: never")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
 	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
 	f.IntVar(&c.MaxInFlight, "max-in-flight", c.MaxInFlight, "requests worked on at a time; more are refused")
+	f.Int64Var(&c.MaxInFlightBytes, "max-in-flight-bytes", c.MaxInFlightBytes, "memory for what those requests bring, in bytes; more are refused")
 	f.StringVar(&c.Dir, "data", c.Dir, "directory of the node's data")
 	f.StringVar(&c.ListenPeer, "listen-peer", c.ListenPeer, "host:port to listen on for other nodes")
 	f.StringVar(&c.ListenClient, "listen-client", c.ListenClient, "host:port to listen on for clients")
+	f.StringVar(&c.TLS.CA, "tls-ca", c.TLS.CA, "PEM file of the authority whose nodes and clients are trusted; none: no TLS")
+	f.StringVar(&c.TLS.Cert, "tls-cert", c.TLS.Cert, "PEM file of this node's certificate, for server and client authentication and this node's host in --peers")
+	f.StringVar(&c.TLS.Key, "tls-key", c.TLS.Key, "PEM file of its private key")
 }
 
 // Args gives the flags that make this configuration, for whoever starts a node
@@ -136,6 +157,11 @@ func (c *Config) Validate() error {
 		return errors.New("node: ListenClient (--listen-client) is empty: give the host:port to listen on for clients")
 	case d.MaxInFlight < 1:
 		return fmt.Errorf("node: MaxInFlight (--max-in-flight) is %d: allow at least one request", d.MaxInFlight)
+	case d.MaxInFlightBytes < maxQuestion+maxAnswer:
+		return fmt.Errorf("node: MaxInFlightBytes (--max-in-flight-bytes) is %d: allow at least %d, the cost of one question about many local keys", d.MaxInFlightBytes, maxQuestion+maxAnswer)
+	}
+	if err := d.TLS.Validate(); err != nil {
+		return fmt.Errorf("node: TLS (--tls-ca, --tls-cert, --tls-key): %w", err)
 	}
 	seen := make(map[string]int)
 	for i, p := range d.Peers {
@@ -157,21 +183,23 @@ func (c *Config) Validate() error {
 // replica is the protocol core's part of a configuration without zero fields.
 func (c *Config) replica() replica.Config {
 	return replica.Config{
-		ID:        replica.NodeID(c.ID),
-		Nodes:     len(c.Peers),
-		N:         c.N,
-		R:         c.R,
-		W:         c.W,
-		Stamps:    c.Stamps,
-		WriteBack: c.WriteBack,
-		Timeout:   c.Timeout,
-		Retry:     c.Retry,
+		ID:          replica.NodeID(c.ID),
+		Nodes:       len(c.Peers),
+		N:           c.N,
+		R:           c.R,
+		W:           c.W,
+		Stamps:      c.Stamps,
+		WriteBack:   c.WriteBack,
+		ReadRepair:  c.ReadRepair,
+		AntiEntropy: c.AntiEntropy,
+		Timeout:     c.Timeout,
+		Retry:       c.Retry,
 	}
 }
 
 // settings is what all nodes must agree on, in words that show a difference.
 func (c *Config) settings() string {
-	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack)
+	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t read-repair=%s anti-entropy=%s", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack, c.ReadRepair, c.AntiEntropy)
 }
 
 // stampsFlag is replica.Stamps as a flag.
@@ -200,3 +228,20 @@ func (s *stampsFlag) Set(text string) error {
 }
 
 func (*stampsFlag) Type() string { return "wall|logical" }
+
+// readRepairFlag is replica.ReadRepair as a flag.
+type readRepairFlag replica.ReadRepair
+
+func (r *readRepairFlag) String() string { return replica.ReadRepair(*r).String() }
+
+func (r *readRepairFlag) Set(text string) error {
+	for _, v := range []replica.ReadRepair{replica.ReadRepairOff, replica.ReadRepairAsync} {
+		if text == v.String() {
+			*r = readRepairFlag(v)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither off nor async", text)
+}
+
+func (*readRepairFlag) Type() string { return "off|async" }

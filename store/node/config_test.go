@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/store/replica"
+	"github.com/assay-chaos/assay/store/trust"
 )
 
 func TestArgsRoundTrip(t *testing.T) {
@@ -16,7 +17,9 @@ func TestArgsRoundTrip(t *testing.T) {
 		{
 			ID: 1, Cluster: "c", Peers: []string{"10.0.0.1:1", "10.0.0.2:1"}, N: 2, R: 1, W: 2,
 			Stamps: replica.WallClock, WriteBack: false, Fsync: false,
-			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7,
+			ReadRepair: replica.ReadRepairAsync, AntiEntropy: 250 * time.Millisecond,
+			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7, MaxInFlightBytes: 9,
+			TLS: trust.Files{CA: "ca", Cert: "c", Key: "k"},
 			Dir: "/data dir", ListenPeer: ":1", ListenClient: ":2",
 		},
 	} {
@@ -36,6 +39,7 @@ func TestStampsFlag(t *testing.T) {
 	f := pflag.NewFlagSet("node", pflag.ContinueOnError)
 	c.RegisterFlags(f)
 	require.ErrorContains(t, f.Parse([]string{"--stamps=sundial"}), "neither wall nor logical")
+	require.ErrorContains(t, f.Parse([]string{"--read-repair=always"}), "neither off nor async")
 }
 
 // Every mistake is named, with the flag to change.
@@ -54,10 +58,13 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.ListenPeer = "" }, "--listen-peer"},
 		{func(c *Config) { c.ListenClient = "" }, "--listen-client"},
 		{func(c *Config) { c.MaxInFlight = 0 }, "--max-in-flight"},
+		{func(c *Config) { c.MaxInFlightBytes = 1 << 20 }, "--max-in-flight-bytes"},
+		{func(c *Config) { c.TLS.CA = "ca.pem" }, "Cert is empty"},
 		{func(c *Config) { c.Peers = []string{"a:1", ""} }, "address 1"},
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1", "a:1"} }, "nodes 0 and 2"},
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1"}; c.N = 3 }, "N is 3"},
 		{func(c *Config) { c.R = 2 }, "R is 2"},
+		{func(c *Config) { c.AntiEntropy = -1 }, "AntiEntropy is -1ns"},
 		{func(c *Config) { c.W = -1 }, "W is -1"},
 		{func(c *Config) { c.Timeout = 0 }, "Timeout is 0"},
 		{func(c *Config) { c.Retry = 0 }, "Retry is 0"},

@@ -26,6 +26,11 @@ type Config struct {
 	// WriteBack: a read makes W replicas durable holders of what it is
 	// about to answer.
 	WriteBack bool
+	// ReadRepair is what a read does for stale replicas after its answer.
+	ReadRepair ReadRepair
+	// AntiEntropy is how often a node compares its records with one of its
+	// peers; each peer has its turn. 0: never.
+	AntiEntropy time.Duration
 	// Timeout is how long the coordinator works on a request before it
 	// answers with an error. Retry is how long it waits for an answer before
 	// it sends a message again.
@@ -64,12 +69,16 @@ func (r Record) newer(other Record) bool {
 	return !r.IsZero() && (other.IsZero() || other.Stamp.Less(r.Stamp))
 }
 
-// Storage is the replica's local state. Get sees every Write handed out so
-// far, durable or not; of writes that failed (see Failed) it may show either
-// the record or what was there before. An error that is [ErrCorrupt] says that
-// the record is lost, any other that it cannot be read now.
+// Storage is the replica's local state. It shows every Write handed out so far,
+// durable or not; of writes that failed (see Failed) it may show either the
+// record or what was there before. An error of Get that is [ErrCorrupt] says
+// that the record is lost, any other that it cannot be read now.
 type Storage interface {
 	Get(key string) (Record, bool, error)
+	// Scan calls f for every key whose KeyHash is at least from, in order of
+	// the hash and then of the key, until f returns false. For a record that
+	// is damaged, the stamp is zero and err says why. Only anti-entropy scans.
+	Scan(from uint64, f func(key string, s Stamp, err error) bool) error
 }
 
 // Now is the time at an input.
@@ -161,9 +170,16 @@ const (
 	MsgRecord                        // answer to MsgQuery
 	MsgStore                         // store Record under Key if it is newer
 	MsgStored                        // answer to MsgStore: what I hold is at least that new, durably
-	MsgRefuse                        // answer to either: I cannot (disk)
-	MsgVoid                          // I have lost my record of Key: count nothing that I acknowledged for it
-	MsgVoided                        // answer to MsgVoid: I do not, from now on
+	MsgRefuse                        // answer to any question: I cannot (disk; or my tree is not counted yet)
+
+	// Anti-entropy, see repair.go.
+	MsgTree // send me the sums of the parts of a range, or with To its keys
+	MsgSums // answer: the sums; none if the sum of the whole is the asker's
+	MsgKeys // answer: the keys and stamps that I hold, durably
+
+	// Damaged records, see damage.go.
+	MsgVoid   // I have lost my record of Key: count nothing that I acknowledged for it
+	MsgVoided // answer to MsgVoid: I do not, from now on
 )
 
 // Message travels between the coordinator and the replicas. It is a value;
@@ -178,6 +194,22 @@ type Message struct {
 	TagOnly bool        `cbor:"6,keyasint,omitempty"`
 	Found   bool        `cbor:"7,keyasint,omitempty"`
 	Record  Record      `cbor:"8,keyasint,omitzero"`
+	Tree    *Tree       `cbor:"9,keyasint,omitempty"` // immutable
+}
+
+// Tree is what anti-entropy messages say of a range of key hashes, see tree.go.
+type Tree struct {
+	Depth uint8     `cbor:"1,keyasint,omitempty"` // MsgTree: of the range in the tree
+	From  uint64    `cbor:"2,keyasint,omitempty"` // MsgTree: its first hash
+	To    uint64    `cbor:"3,keyasint,omitempty"` // MsgTree, for keys: the last hash; MsgKeys: up to where Keys goes
+	Sums  []uint64  `cbor:"4,keyasint,omitempty"` // MsgSums; MsgTree: the asker's own, of the whole
+	Keys  []Version `cbor:"5,keyasint,omitempty"` // MsgKeys
+}
+
+// Version is which version of a key a replica holds.
+type Version struct {
+	Key   string `cbor:"1,keyasint"`
+	Stamp Stamp  `cbor:"2,keyasint"`
 }
 
 // String gives the stamp as counter.node.boot.seq.

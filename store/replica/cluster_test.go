@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,6 +73,38 @@ func (m *machine) damage(key string) {
 func (m *machine) reach(w Write) {
 	m.disk[w.Key] = w.Record
 	delete(m.diskDamage, w.Key)
+}
+
+func (m *machine) Scan(from uint64, f func(string, Stamp, error) bool) error {
+	if m.broken != nil {
+		return m.broken
+	}
+	return scanMap(m.view, m.viewDamage, from, f)
+}
+
+// scanMap is Storage.Scan of a small map.
+func scanMap(records map[string]Record, damaged map[string]bool, from uint64, f func(string, Stamp, error) bool) error {
+	var keys []string
+	for key := range records {
+		if KeyHash(key) >= from {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		return cmp.Or(cmp.Compare(KeyHash(a), KeyHash(b)), cmp.Compare(a, b))
+	})
+	for _, key := range keys {
+		stamp, err := records[key].Stamp, error(nil)
+		if damaged[key] {
+			stamp, err = Stamp{}, ErrCorrupt
+		} else if records[key].IsZero() {
+			continue
+		}
+		if !f(key, stamp, err) {
+			break
+		}
+	}
+	return nil
 }
 
 func newCluster(cfg Config) (*cluster, error) {
@@ -202,6 +235,12 @@ func (c *cluster) fail(m *machine, n int) {
 	c.carry(m)
 }
 
+// reopen opens a node's storage again after what was in its buffer has failed.
+func (c *cluster) reopen(m *machine) {
+	m.view, m.viewDamage = maps.Clone(m.disk), maps.Clone(m.diskDamage)
+	m.core.Reopened()
+}
+
 // advance lets time pass, and ticks every node whose deadline has come.
 func (c *cluster) advance(d time.Duration) {
 	for end := c.mono + d; ; {
@@ -302,6 +341,28 @@ func (c *cluster) packetText(p packet) string {
 		return s + "void " + m.Key
 	case MsgVoided:
 		return s + "voided " + m.Key
+	case MsgTree:
+		// The digits that the hashes of the range have in common.
+		from, to := fmt.Sprintf("%016x", m.Tree.From), fmt.Sprintf("%016x", m.Tree.To)
+		if m.Tree.To == 0 {
+			return s + "compare " + from[:m.Tree.Depth] + "…"
+		}
+		n := 0
+		for n < len(to) && from[n] == to[n] {
+			n++
+		}
+		return s + "list " + from[:n] + "…"
+	case MsgSums:
+		if len(m.Tree.Sums) == 0 {
+			return s + "the same"
+		}
+		return s + "sums"
+	case MsgKeys:
+		s += "keys"
+		for _, v := range m.Tree.Keys {
+			s += " " + v.Key + " " + c.stampText(v.Stamp)
+		}
+		return s
 	}
 	return s + "?"
 }

@@ -22,6 +22,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("replica: W is %d: a write can wait for 1 to %d replicas", c.W, c.N)
 	case c.Stamps != WallClock && c.Stamps != Logical:
 		return fmt.Errorf("replica: Stamps is %d: set it to WallClock (%d) or Logical (%d)", c.Stamps, WallClock, Logical)
+	case c.ReadRepair > ReadRepairAsync:
+		return fmt.Errorf("replica: ReadRepair is %d: set it to ReadRepairOff (%d) or ReadRepairAsync (%d)", c.ReadRepair, ReadRepairOff, ReadRepairAsync)
+	case c.AntiEntropy < 0:
+		return fmt.Errorf("replica: AntiEntropy is %v: set it to the time from one comparison to the next, for example 1s, or to 0 for none", c.AntiEntropy)
 	case c.Timeout <= 0:
 		return fmt.Errorf("replica: Timeout is %v: set it to how long a request may take, for example 1s", c.Timeout)
 	case c.Retry <= 0:

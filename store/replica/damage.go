@@ -37,6 +37,11 @@ var ErrCorrupt = errors.New("stored bytes are damaged")
 // without it: then one copy is left of a write that needs two. The coordinator
 // may even have died since, so its own copy proves nothing.
 //
+// Nothing else lifts the refusal. A record that comes in a store, be it of a
+// request, of a read repair or of anti-entropy, comes from one replica: it is
+// not the newest of N-W+1. Anti-entropy leaves the key out of what it tells, and
+// no coordinator counts what it makes a replica store.
+//
 // W is the cluster's. A request that asked for a smaller W of its own was content
 // with fewer copies, and may lose them.
 //
@@ -52,13 +57,13 @@ const (
 	roundFetch uint8 = 4
 )
 
-// maxRepairs bounds the repairs at a time, and so the memory and the messages
+// maxMends bounds the repairs at a time, and so the memory and the messages
 // they take. A key beyond it is refused, and its repair begins with the first
 // access when there is room.
-const maxRepairs = 64
+const maxMends = 64
 
-// repair is a lost record that is being fetched.
-type repair struct {
+// mend is the repair of one lost record.
+type mend struct {
 	message  Message // of the round
 	answered nodeSet // in this round
 	best     Record  // the newest that was fetched
@@ -79,32 +84,37 @@ type Damage struct {
 // begins to repair it. It is called again and again while the key is refused.
 func (r *Replica) lost(key string) {
 	if r.cfg.W < 2 {
-		if _, known := r.hopelessKeys[key]; !known && len(r.hopelessKeys) < maxRepairs {
+		if _, known := r.hopelessKeys[key]; !known && len(r.hopelessKeys) < maxMends {
 			r.hopelessKeys[key] = struct{}{}
 			r.out.Damage = append(r.out.Damage, Damage{Key: key, Hopeless: true})
 		}
 		return
 	}
-	for _, p := range r.repairs {
-		if p.message.Key == key {
-			return
-		}
-	}
-	if len(r.repairs) == maxRepairs {
+	if len(r.mends) == maxMends || r.mending(key) {
 		return
 	}
 	r.out.Damage = append(r.out.Damage, Damage{Key: key})
 	r.lastID++
-	p := &repair{message: Message{Type: MsgVoid, ID: r.lastID, Boot: r.boot, Round: roundVoid, Key: key}}
-	r.repairs = append(r.repairs, p)
-	r.sendRepair(p)
+	p := &mend{message: Message{Type: MsgVoid, ID: r.lastID, Boot: r.boot, Round: roundVoid, Key: key}}
+	r.mends = append(r.mends, p)
+	r.sendMend(p)
 	r.void(r.cfg.ID, key)
 }
 
-// sendRepair sends the round's message to the other nodes that have not
+// mending says whether a key is being repaired.
+func (r *Replica) mending(key string) bool {
+	for _, p := range r.mends {
+		if p.message.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// sendMend sends the round's message to the other nodes that have not
 // answered, and sets the time to do it again.
-func (r *Replica) sendRepair(p *repair) {
-	peers := r.repairPeers(p)
+func (r *Replica) sendMend(p *mend) {
+	peers := r.mendPeers(p)
 	for to := range NodeID(r.cfg.Nodes) {
 		if peers.has(to) && !p.answered.has(to) {
 			r.send(to, &p.message)
@@ -113,9 +123,9 @@ func (r *Replica) sendRepair(p *repair) {
 	p.retryAt = r.now.Mono + r.cfg.Retry
 }
 
-// repairPeers are the nodes that the round concerns: everybody may coordinate
+// mendPeers are the nodes that the round concerns: everybody may coordinate
 // writes, and the replicas of the key have records of it.
-func (r *Replica) repairPeers(p *repair) nodeSet {
+func (r *Replica) mendPeers(p *mend) nodeSet {
 	peers := r.placement.replicas(p.message.Key)
 	if p.message.Round == roundVoid {
 		peers = ^nodeSet(0) >> (MaxNodes - r.cfg.Nodes)
@@ -124,13 +134,13 @@ func (r *Replica) repairPeers(p *repair) nodeSet {
 	return peers
 }
 
-// onRepairAnswer takes an answer to a message of a repair.
-func (r *Replica) onRepairAnswer(from NodeID, m *Message) {
+// onMendAnswer takes an answer to a message of a repair.
+func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 	if m.Boot != r.boot {
 		return
 	}
-	for i, p := range r.repairs {
-		if p.message.ID != m.ID || p.message.Round != m.Round || p.answered.has(from) || !r.repairPeers(p).has(from) {
+	for i, p := range r.mends {
+		if p.message.ID != m.ID || p.message.Round != m.Round || p.answered.has(from) || !r.mendPeers(p).has(from) {
 			continue
 		}
 		switch {
@@ -139,7 +149,7 @@ func (r *Replica) onRepairAnswer(from NodeID, m *Message) {
 			if p.answered.len() == r.cfg.Nodes-1 {
 				p.answered = 0
 				p.message.Type, p.message.Round = MsgQuery, roundFetch
-				r.sendRepair(p)
+				r.sendMend(p)
 			}
 		case m.Type == MsgRecord && m.Round == roundFetch:
 			p.answered.add(from)
@@ -148,8 +158,8 @@ func (r *Replica) onRepairAnswer(from NodeID, m *Message) {
 				p.best = m.Record
 			}
 			if p.answered.len() == r.cfg.N-r.cfg.W+1 {
-				r.repairs = append(r.repairs[:i], r.repairs[i+1:]...)
-				r.repaired(p)
+				r.mends = append(r.mends[:i], r.mends[i+1:]...)
+				r.mended(p)
 			}
 		}
 		// A replica that refuses is asked again: its disk may come back.
@@ -157,17 +167,18 @@ func (r *Replica) onRepairAnswer(from NodeID, m *Message) {
 	}
 }
 
-// repaired puts the record in the place of the damaged one. If nobody has one,
+// mended puts the record in the place of the damaged one. If nobody has one,
 // no write was ever complete; then the place is marked as never written.
-func (r *Replica) repaired(p *repair) {
-	r.write(p.message.Key, p.best)
+func (r *Replica) mended(p *mend) {
+	r.write(p.message.Key, Record{}, p.best)
+	r.recountLeaf(p.message.Key) // what the tree had of the lost record is not known
 	r.out.Damage = append(r.out.Damage, Damage{Key: p.message.Key, Repaired: true, Stamp: p.best.Stamp})
 }
 
-// repairDeadline is when a message of a repair is due again; 0 means never.
-func (r *Replica) repairDeadline() time.Duration {
+// mendDeadline is when a message of a repair is due again; 0 means never.
+func (r *Replica) mendDeadline() time.Duration {
 	var first time.Duration
-	for _, p := range r.repairs {
+	for _, p := range r.mends {
 		if first == 0 || p.retryAt < first {
 			first = p.retryAt
 		}
@@ -175,11 +186,11 @@ func (r *Replica) repairDeadline() time.Duration {
 	return first
 }
 
-// resendRepairs repeats the messages that nobody answered for as long as Retry.
-func (r *Replica) resendRepairs() {
-	for _, p := range r.repairs {
+// resendMends repeats the messages that nobody answered for as long as Retry.
+func (r *Replica) resendMends() {
+	for _, p := range r.mends {
 		if p.retryAt <= r.now.Mono {
-			r.sendRepair(p)
+			r.sendMend(p)
 		}
 	}
 }

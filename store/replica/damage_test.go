@@ -11,7 +11,7 @@ import (
 // Many records are lost at once: they are repaired a bounded number at a time,
 // each reported once, and all in the end.
 func TestManyLostRecords(t *testing.T) {
-	const keys = 3 * maxRepairs
+	const keys = 3 * maxMends
 	c, err := newCluster(abd(3))
 	require.NoError(t, err)
 	c.quiet = true
@@ -27,13 +27,13 @@ func TestManyLostRecords(t *testing.T) {
 	for range 3 {
 		for i := range keys {
 			c.request(m, Get, key(i), "")
-			require.LessOrEqual(t, len(m.core.repairs), maxRepairs)
+			require.LessOrEqual(t, len(m.core.mends), maxMends)
 		}
 		c.settle()
 	}
 	require.Empty(t, m.viewDamage)
 	require.Empty(t, m.diskDamage)
-	require.Empty(t, m.core.repairs)
+	require.Empty(t, m.core.mends)
 	for i := range keys {
 		require.Equal(t, c.nodes[0].disk[key(i)], m.disk[key(i)])
 	}

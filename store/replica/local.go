@@ -16,7 +16,7 @@ func (r *Replica) onQuery(from NodeID, m *Message) {
 	}
 	if !rec.IsZero() {
 		if r.inDoubt(m.Key) {
-			seq = r.write(m.Key, rec)
+			seq = r.write(m.Key, rec, rec)
 		}
 		answer.Found = true
 		answer.Record = rec
@@ -43,9 +43,9 @@ func (r *Replica) onStore(from NodeID, m *Message) {
 	}
 	if m.Record.newer(rec) {
 		r.see(m.Record.Stamp)
-		seq = r.write(m.Key, m.Record)
+		seq = r.write(m.Key, rec, m.Record)
 	} else if r.inDoubt(m.Key) {
-		seq = r.write(m.Key, rec)
+		seq = r.write(m.Key, rec, rec)
 	}
 	r.sendDurable(seq, from, &answer)
 }
@@ -62,6 +62,10 @@ func (r *Replica) current(key string) (rec Record, seq uint64, err error) {
 	if rec, seq, ok := r.gate.find(key); ok {
 		return rec, seq, nil
 	}
+	if len(r.mends) > 0 && r.mending(key) {
+		// Whatever Storage shows now: a repair was begun, and has to end.
+		return Record{}, 0, ErrCorrupt
+	}
 	rec, found, err := r.store.Get(key)
 	if errors.Is(err, ErrCorrupt) {
 		r.lost(key)
@@ -72,8 +76,12 @@ func (r *Replica) current(key string) (rec Record, seq uint64, err error) {
 	return rec, 0, nil
 }
 
-// write hands a record to the driver and gives its ticket.
-func (r *Replica) write(key string, rec Record) uint64 {
+// write hands a record to the driver, in the place of the old one, and gives its
+// ticket.
+func (r *Replica) write(key string, old, rec Record) uint64 {
+	if r.repair != nil && old.Stamp != rec.Stamp {
+		r.count(key, old.Stamp, rec.Stamp)
+	}
 	if len(r.doubtful) > 0 {
 		delete(r.doubtful, key)
 	}

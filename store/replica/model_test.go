@@ -27,9 +27,13 @@ func TestRandomSchedules(t *testing.T) {
 	queryTag.WriteBack = false
 	readAll := queryTag
 	readAll.R, readAll.W = 3, 1
+	repaired := abd(3)
+	repaired.AntiEntropy, repaired.ReadRepair = 50*time.Millisecond, ReadRepairAsync
 	readOne := queryTag
 	readOne.R, readOne.W = 1, 3
 	of5 := threeOfFive()
+	repaired5 := of5
+	repaired5.AntiEntropy, repaired5.ReadRepair = repaired.AntiEntropy, repaired.ReadRepair
 
 	readHalf := abd(4)
 	readHalf.R, readHalf.W = 2, 3
@@ -53,6 +57,10 @@ func TestRandomSchedules(t *testing.T) {
 		{"abd 5, records damaged", abd(5), time.Second, 0, 1500, false, 1},
 		{"abd 3 of 5, records damaged", of5, time.Second, 0, 1500, false, 1},
 		{"read 2 of 4, records damaged", readHalf, time.Second, 0, 1000, false, 1},
+		{"abd 3 with anti-entropy and read repair", repaired, time.Second, 0, 1000, false, 0},
+		{"abd 3 of 5 with anti-entropy and read repair", repaired5, time.Second, 0, 1000, false, 0},
+		{"abd 3 with anti-entropy and read repair, records damaged", repaired, time.Second, 0, 2000, false, 1},
+		{"abd 3 of 5 with anti-entropy and read repair, records damaged", repaired5, time.Second, 0, 1500, false, 1},
 		{"write-one read-all", readAll, time.Second, 0, 1000, false, 0},
 		{"majority lww, write-back, exact clocks", lww(3, true), 0, 0, 1000, false, 0},
 		{"majority lww, write-back, skewed clocks", lww(3, true), time.Second, 0, 1000, true, 0},

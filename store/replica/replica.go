@@ -7,8 +7,9 @@ import (
 
 // Replica is one node: the coordinator of its clients' requests
 // (coordinator.go), a replica of its share of the keys (local.go) that fetches
-// again what its disk has damaged (repair.go), and the gate between what it
-// holds and what it may tell (gate.go).
+// again what its disk has damaged (damage.go), the gate between what it holds
+// and what it may tell (gate.go), and its part in keeping the replicas alike
+// (readrepair.go, repair.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -33,8 +34,10 @@ type Replica struct {
 	doubtful map[string]struct{}
 	// Lost records: those being fetched, in order of their detection, and
 	// those that no peer can tell, to report each once.
-	repairs      []*repair
+	mends        []*mend
 	hopelessKeys map[string]struct{}
+
+	repair *repair // nil without anti-entropy
 
 	out, last Output // being filled; handed out by Take
 }
@@ -53,7 +56,7 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 	if s == nil {
 		return nil, errors.New("replica: no Storage: give the node's local state")
 	}
-	return &Replica{
+	r := &Replica{
 		cfg:        cfg,
 		placement:  placement,
 		boot:       boot,
@@ -65,7 +68,11 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		doubtful:   make(map[string]struct{}),
 
 		hopelessKeys: make(map[string]struct{}),
-	}, nil
+	}
+	if cfg.AntiEntropy > 0 && cfg.N > 1 {
+		r.repair = newRepair(&cfg)
+	}
+	return r, nil
 }
 
 // Placement says which nodes hold a key.
@@ -91,21 +98,23 @@ func (r *Replica) Request(now Now, q Request) {
 // Calling it early is harmless.
 func (r *Replica) Tick(now Now) {
 	r.now = now
+	r.repairTick() // first, since it scans: nothing of this input has been written yet
 	r.expire()
 	r.resend()
-	r.resendRepairs()
+	r.resendMends()
 }
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
 func (r *Replica) Deadline() time.Duration {
-	repair := r.repairDeadline()
-	first := r.byDeadline.head
-	if first == nil {
-		return repair
+	due := time.Duration(0)
+	if first := r.byDeadline.head; first != nil {
+		due = min(first.deadline, r.byRetry.head.retryAt)
 	}
-	due := min(first.deadline, r.byRetry.head.retryAt)
-	if repair != 0 {
-		due = min(due, repair)
+	if d := r.mendDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
+	}
+	if d := r.repairDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
 	}
 	return due
 }
@@ -152,7 +161,10 @@ func (r *Replica) Failed(now Now, seq uint64, err error) {
 // Reopened says that the driver has opened its storage again after a failure:
 // all that Storage shows is durable, and nothing is in doubt any more. Every
 // write so far was told as durable or failed before.
-func (r *Replica) Reopened() { clear(r.doubtful) }
+func (r *Replica) Reopened() {
+	clear(r.doubtful)
+	r.recountAll()
+}
 
 // Take gives what the inputs since the last call have led to.
 func (r *Replica) Take() Output {
@@ -177,16 +189,23 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 		r.onQuery(from, m)
 	case MsgStore:
 		r.onStore(from, m)
+	case MsgTree:
+		r.onTree(from, m)
+	case MsgSums, MsgKeys:
+		r.onRepairAnswer(from, m)
 	case MsgRecord, MsgStored, MsgRefuse:
-		if m.Round >= roundVoid {
+		switch {
+		case m.Round == roundRepair:
 			r.onRepairAnswer(from, m)
-			return
+		case m.Round >= roundVoid:
+			r.onMendAnswer(from, m)
+		default:
+			r.onAnswer(from, m)
 		}
-		r.onAnswer(from, m)
 	case MsgVoid:
 		r.onVoid(from, m)
 	case MsgVoided:
-		r.onRepairAnswer(from, m)
+		r.onMendAnswer(from, m)
 	}
 }
 

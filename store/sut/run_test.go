@@ -14,6 +14,7 @@ import (
 	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/store/sut"
+	"github.com/assay-chaos/assay/workloads"
 )
 
 // calm and busy are loads: a few keys at a moderate rate, and one key as fast
@@ -139,6 +140,26 @@ func TestWeakProfilesAreBroken(t *testing.T) {
 			}
 			t.Errorf("none of %d seeds showed that it is not linearizable", seeds)
 		})
+	}
+}
+
+// Replicas that are left alone come to agree if they compare themselves, whatever
+// has happened; read repair alone leaves what nobody reads.
+func TestConvergence(t *testing.T) {
+	// Keys are left alone after some operations, so that reads cannot do it.
+	load := workloads.Register(workloads.RegisterOptions{Keys: 30, Window: 2, OpsPerKey: 60, Rate: 150})
+	for _, p := range sut.Profiles() {
+		diverged := 0
+		for seed := range uint64(3) {
+			if run(t, p.Name, 3, load, "partition,kill,pause", seed).Settled < 0 {
+				diverged++
+			}
+		}
+		if p.AntiEntropy > 0 {
+			require.Zero(t, diverged, p.Name)
+		} else {
+			require.NotZero(t, diverged, p.Name)
+		}
 	}
 }
 
