@@ -5,6 +5,16 @@
 // commit), and the owner is told how far. It also keeps the node's boot number
 // and refuses a directory that belongs to another node.
 //
+// A disk that fails, or is full, is no reason to end. What was not durable is
+// reported as failed, reads go on, and the database is opened again in the
+// background till that works; then the owner resumes:
+//
+//	       error of a write, sync, flush, …
+//	works ────────────────────────────────▶ failed: Apply refuses, Get serves
+//	  ▲                                        │ database fenced off its files,
+//	  │ Resume                                 ▼ opened again and made durable
+//	  └────────────────────────────────── ready to resume
+//
 // Nothing about quorums, peers or clients may enter here, and nothing may
 // report a write as durable that a crash could still take back, unless fsync
 // was switched off by configuration.
@@ -14,7 +24,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -55,30 +67,35 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Engine is the store of one node. Get may be called from any goroutine; Apply
-// from one at a time.
+// Engine is the store of one node. Get, Scan and Size may be called from any
+// goroutine; Apply and Resume from one at a time.
 type Engine struct {
-	db    *pebble.DB
-	dir   string
-	log   *slog.Logger
-	fsync bool
-	heard func(time.Duration) // Options.Synced, never nil
-	key   []byte              // scratch of Apply
+	dir     string
+	options Options
+	cache   *pebble.Cache
+	lock    io.Closer
+	key     []byte // scratch of Apply
 
-	syncer sync.WaitGroup
-	wake   chan struct{} // to the syncer: applied has grown, or closing
-	moved  chan struct{} // see Durable
+	live sync.RWMutex // held to use db, and to replace it
+	db   *database
+
+	writing sync.Mutex     // held by Apply
+	workers sync.WaitGroup // the syncer, and who opens the database again
+	quit    chan struct{}  // closed to end them
+	wake    chan struct{}  // to the syncer: applied has grown
+	moved   chan struct{}  // see Durable
 
 	mu      sync.Mutex
-	applied uint64 // ticket of the last Apply
-	durable uint64 // every ticket up to here is durable
-	failed  error  // why nothing later ever will be
+	applied uint64    // ticket of the last Apply
+	durable uint64    // every ticket up to here is durable, or was known to have failed at a Resume
+	failed  error     // why nothing later will be, until Resume
+	next    *database // open, and waits for Resume
 	closing bool
 }
 
 // Open opens the store in dir, and makes it if it is not there. An error names
 // the directory and what is wrong with it.
-func Open(dir string, o Options) (*Engine, error) {
+func Open(dir string, o Options) (_ *Engine, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -91,43 +108,87 @@ func Open(dir string, o Options) (*Engine, error) {
 	if o.MemTableSize == 0 {
 		o.MemTableSize = defaultMemTableSize
 	}
-	cache := pebble.NewCache(o.CacheSize)
-	defer cache.Unref() // the database holds its own reference
-	db, err := pebble.Open(dir, &pebble.Options{
-		Cache:              cache,
-		MemTableSize:       o.MemTableSize,
-		FormatMajorVersion: pebble.FormatNewest,
-		FS:                 o.FS,
-		Logger:             logger{o.Log},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("engine: open data directory %s: %w", dir, err)
+	if o.FS == nil {
+		o.FS = vfs.Default
 	}
 	e := &Engine{
-		db:    db,
-		dir:   dir,
-		log:   o.Log,
-		fsync: o.Fsync,
-		heard: o.Synced,
-		wake:  make(chan struct{}, 1),
-		moved: make(chan struct{}, 1),
+		dir:     dir,
+		options: o,
+		quit:    make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		moved:   make(chan struct{}, 1),
+	}
+	if err := makeDir(o.FS, dir); err != nil {
+		return nil, fmt.Errorf("engine: make data directory %s: %w", dir, err)
+	}
+	if e.lock, err = o.FS.Lock(o.FS.PathJoin(dir, "LOCK")); err != nil {
+		return nil, fmt.Errorf("engine: lock data directory %s: is another node running on it? %w", dir, err)
+	}
+	e.cache = pebble.NewCache(o.CacheSize)
+	db, err := openDatabase(dir, &e.options, e.cache, e.failure)
+	if err != nil {
+		return nil, errors.Join(err, e.release())
+	}
+	e.mu.Lock()
+	e.db = db
+	e.mu.Unlock()
+	if err := db.failure(); err != nil {
+		e.failure(db, err)
 	}
 	if err := e.claim(o.Owner); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, e.Close())
 	}
-	if e.fsync {
-		e.syncer.Go(e.syncLoop)
+	if o.Fsync {
+		e.workers.Go(e.syncLoop)
 	}
 	return e, nil
 }
 
+// makeDir makes a directory, and those above it, durably.
+func makeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	parent := fs.PathDir(dir)
+	if parent == dir {
+		return nil
+	}
+	if err := makeDir(fs, parent); err != nil {
+		return err
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(parent)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// release frees what all databases share.
+func (e *Engine) release() error {
+	e.cache.Unref() // a database that is open holds its own reference
+	if err := e.lock.Close(); err != nil {
+		return fmt.Errorf("engine: unlock data directory %s: %w", e.dir, err)
+	}
+	return nil
+}
+
 // Get reads the record of a key, durable or not. The value is the caller's. A
-// damaged record gives an error that is [ErrCorrupt] and names the key.
+// damaged record gives an error that is [ErrCorrupt] and names the key. The zero
+// record, which the core writes where a damaged one turned out to be nobody's,
+// is no record.
 func (e *Engine) Get(key string) (replica.Record, bool, error) {
 	k := recordKey(make([]byte, 0, 64), key)
+	e.live.RLock()
+	defer e.live.RUnlock()
 	v, closer, err := e.db.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return replica.Record{}, false, nil
+	}
+	if pebble.IsCorruptionError(err) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {
 		return replica.Record{}, false, fmt.Errorf("engine: read key %q in %s: %w", key, e.dir, err)
@@ -137,57 +198,65 @@ func (e *Engine) Get(key string) (replica.Record, bool, error) {
 	if err != nil {
 		return replica.Record{}, false, fmt.Errorf("engine: read key %q in %s: %w", key, e.dir, err)
 	}
-	return rec, true, nil
+	return rec, !rec.IsZero(), nil
 }
 
 // Apply stores writes in order, as one atomic batch. Get sees them when Apply
 // returns; they are durable when [Engine.Progress] has reached seq, which must
-// grow from call to call. After an error nothing of this Apply or any later
-// one will become durable, and Progress tells the same error.
+// grow from call to call. After an error, this and every later Apply fails until
+// [Engine.Resume]; Progress tells the same error.
 func (e *Engine) Apply(seq uint64, writes []replica.Write) error {
-	if _, err := e.Progress(); err != nil {
-		return err
-	}
-	err := guard(func() error {
-		b := e.db.NewBatch()
-		for i := range writes {
-			w := &writes[i]
-			e.key = recordKey(e.key[:0], w.Key)
-			v, err := encodeRecord(e.key, &w.Record)
-			if err != nil {
-				return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())
-			}
-			if err := b.Set(e.key, v, nil); err != nil {
-				return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())
-			}
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.mu.Lock()
+	db, err := e.db, e.failed
+	e.mu.Unlock()
+	if err == nil {
+		err = guard(func() error { return e.write(db, writes) })
+		if err != nil {
+			err = db.fail(fmt.Errorf("engine: write to %s: %w", e.dir, err))
 		}
-		if err := b.Commit(pebble.NoSync); err != nil {
-			return err
-		}
-		return b.Close()
-	})
-	if err != nil {
-		return e.fail(fmt.Errorf("engine: write to %s: %w", e.dir, err))
 	}
 	e.mu.Lock()
-	e.applied = seq
-	if !e.fsync {
+	e.applied = seq // not before: the syncer makes durable what is applied
+	if !e.options.Fsync && e.failed == nil {
 		e.durable = seq
 	}
 	e.mu.Unlock()
-	if e.fsync {
+	if e.options.Fsync && err == nil {
 		poke(e.wake)
 	}
-	return nil
+	return err
+}
+
+// write commits a batch without waiting for the disk.
+func (e *Engine) write(db *database, writes []replica.Write) error {
+	b := db.NewBatch()
+	for i := range writes {
+		w := &writes[i]
+		e.key = recordKey(e.key[:0], w.Key)
+		v, err := encodeRecord(e.key, &w.Record)
+		if err != nil {
+			return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())
+		}
+		if err := b.Set(e.key, v, nil); err != nil {
+			return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())
+		}
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	return b.Close()
 }
 
 // Durable gives a channel that receives after Progress has changed by itself:
 // one value may stand for several changes.
 func (e *Engine) Durable() <-chan struct{} { return e.moved }
 
-// Progress tells how far the writes are durable. A non-nil error is final: the
-// disk failed, and no ticket above seq will ever be durable. Such writes may or
-// may not be there after a restart.
+// Progress tells how far the writes are durable. With an error, which is the
+// disk's, no ticket above seq will ever be durable; such writes may or may not
+// be there later. It stays until [Engine.Resume] has worked. Tickets that were
+// told as failed do not count afterwards.
 func (e *Engine) Progress() (seq uint64, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -199,7 +268,7 @@ func (e *Engine) Progress() (seq uint64, err error) {
 // the uniqueness of stamps hangs on it.
 func (e *Engine) NextBoot() (uint64, error) {
 	boot := uint64(1)
-	v, err := e.meta(bootKey)
+	v, err := e.db.meta(bootKey)
 	if err != nil {
 		return 0, fmt.Errorf("engine: read boot number in %s: %w", e.dir, err)
 	}
@@ -209,15 +278,15 @@ func (e *Engine) NextBoot() (uint64, error) {
 		}
 		boot = binary.BigEndian.Uint64(v) + 1
 	}
-	if err := e.setMeta(bootKey, binary.BigEndian.AppendUint64(nil, boot)); err != nil {
+	if err := e.db.setMeta(bootKey, binary.BigEndian.AppendUint64(nil, boot)); err != nil {
 		return 0, fmt.Errorf("engine: write boot number in %s: %w", e.dir, err)
 	}
 	return boot, nil
 }
 
 // Close makes what was applied durable and closes the database. No call may be
-// in progress or follow. After a disk error it leaves the database as it is:
-// the next Open recovers what is durable.
+// in progress or follow. After a disk error it leaves the files as they are: the
+// next Open recovers what is durable.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	if e.closing {
@@ -226,27 +295,32 @@ func (e *Engine) Close() error {
 	}
 	e.closing = true
 	e.mu.Unlock()
-	poke(e.wake)
-	e.syncer.Wait()
-	if _, err := e.Progress(); err != nil {
-		// Pebble's commit pipeline is stuck after a failed write of its log;
-		// closing it could wait for ever.
-		return err
+	close(e.quit)
+	e.workers.Wait()
+	_, err := e.Progress()
+	if err == nil {
+		err = guard(e.db.Close)
+		if err != nil {
+			err = fmt.Errorf("engine: close %s: %w", e.dir, err)
+		}
 	}
-	if err := guard(e.db.Close); err != nil {
-		return fmt.Errorf("engine: close %s: %w", e.dir, err)
+	// Not everything that failed can be closed. Nothing of it may write when
+	// the lock is gone.
+	e.db.fence.close()
+	if e.next != nil {
+		e.next.giveUp()
 	}
-	return nil
+	return errors.Join(err, e.release())
 }
 
 // claim writes the owner and the layout into a new directory, and compares them
 // in an old one.
 func (e *Engine) claim(owner string) error {
-	v, err := e.meta(ownerKey)
+	v, err := e.db.meta(ownerKey)
 	if err != nil {
 		return fmt.Errorf("engine: read owner of %s: %w", e.dir, err)
 	}
-	l, err := e.meta(layoutKey)
+	l, err := e.db.meta(layoutKey)
 	if err != nil {
 		return fmt.Errorf("engine: read layout of %s: %w", e.dir, err)
 	}
@@ -255,38 +329,16 @@ func (e *Engine) claim(owner string) error {
 		return fmt.Errorf("engine: data directory %s has layout %q, and this program only reads layout %d: another version of it has written the directory; use that version, or give an empty directory to start with nothing", e.dir, l, layout)
 	case v == nil:
 		// The layout first: a directory with an owner has one.
-		if err := e.setMeta(layoutKey, fmt.Append(nil, layout)); err != nil {
+		if err := e.db.setMeta(layoutKey, fmt.Append(nil, layout)); err != nil {
 			return fmt.Errorf("engine: write layout of %s: %w", e.dir, err)
 		}
-		if err := e.setMeta(ownerKey, []byte(owner)); err != nil {
+		if err := e.db.setMeta(ownerKey, []byte(owner)); err != nil {
 			return fmt.Errorf("engine: write owner of %s: %w", e.dir, err)
 		}
 	case string(v) != owner:
 		return fmt.Errorf("engine: data directory %s belongs to %q, and this is %q: give the directory of this node, or an empty one to start with nothing", e.dir, v, owner)
 	}
 	return nil
-}
-
-// meta reads a value about the store itself, nil when absent.
-func (e *Engine) meta(key []byte) ([]byte, error) {
-	v, closer, err := e.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close()
-	body, err := open(key, v)
-	if err != nil {
-		return nil, err
-	}
-	return append([]byte{}, body...), nil
-}
-
-// setMeta writes one durably.
-func (e *Engine) setMeta(key, body []byte) error {
-	return guard(func() error { return e.db.Set(key, seal(key, body), pebble.Sync) })
 }
 
 // poke fills a channel of one, and does nothing when it is full.

@@ -1,17 +1,14 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/store/replica"
@@ -175,7 +172,7 @@ func TestCorruptionIsDetected(t *testing.T) {
 	defer e.Close()
 	require.NoError(t, e.Apply(1, write("k1", 1, "hello")))
 	raw := func(key string) []byte {
-		v, closer, err := e.db.Get(recordKey(nil, key))
+		v, closer, err := e.db.DB.Get(recordKey(nil, key))
 		require.NoError(t, err)
 		defer closer.Close()
 		return append([]byte{}, v...)
@@ -183,7 +180,7 @@ func TestCorruptionIsDetected(t *testing.T) {
 	good := raw("k1")
 	check := func(key string, value []byte) {
 		t.Helper()
-		require.NoError(t, e.db.Set(recordKey(nil, key), value, pebble.NoSync))
+		require.NoError(t, e.db.DB.Set(recordKey(nil, key), value, pebble.NoSync))
 		_, _, err := e.Get(key)
 		require.ErrorIs(t, err, ErrCorrupt)
 		require.ErrorContains(t, err, fmt.Sprintf("key %q", key))
@@ -200,54 +197,9 @@ func TestCorruptionIsDetected(t *testing.T) {
 
 	_, err = e.NextBoot()
 	require.NoError(t, err)
-	require.NoError(t, e.db.Set(bootKey, []byte("rubbish"), pebble.NoSync))
+	require.NoError(t, e.db.DB.Set(bootKey, []byte("rubbish"), pebble.NoSync))
 	_, err = e.NextBoot()
 	require.ErrorIs(t, err, ErrCorrupt, "a guessed boot number could repeat stamps")
-}
-
-var errDisk = errors.New("injected: input/output error")
-
-// A failed fsync is reported and final, even if the disk recovers: no write
-// after it may count as durable.
-func TestFailedSyncIsFinal(t *testing.T) {
-	var broken atomic.Bool
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
-			return errDisk
-		}
-		return nil
-	}))
-	e, err := Open("data", Options{Fsync: true, FS: fs})
-	require.NoError(t, err)
-	require.NoError(t, e.Apply(1, write("a", 1, "x")))
-	require.NoError(t, await(e, 1))
-
-	broken.Store(true)
-	require.NoError(t, e.Apply(2, write("a", 2, "y")))
-	require.ErrorIs(t, await(e, 2), errDisk)
-	broken.Store(false)
-	require.ErrorContains(t, e.Apply(3, write("a", 3, "z")), "input/output error")
-	durable, err := e.Progress()
-	require.ErrorContains(t, err, "sync data")
-	require.EqualValues(t, 1, durable)
-	require.ErrorContains(t, e.Close(), "input/output error")
-}
-
-func TestFailedLogWriteIsFinal(t *testing.T) {
-	var broken atomic.Bool
-	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if broken.Load() && op.Kind == errorfs.OpFileWrite {
-			return fmt.Errorf("injected: no space left on device")
-		}
-		return nil
-	}))
-	e, err := Open("data", Options{Fsync: true, FS: fs})
-	require.NoError(t, err)
-	broken.Store(true)
-	require.NoError(t, e.Apply(1, write("a", 1, "x")))
-	require.ErrorContains(t, await(e, 1), "no space left")
-	require.ErrorContains(t, e.Apply(2, write("a", 2, "y")), "no space left")
-	require.ErrorContains(t, e.Close(), "no space left")
 }
 
 func TestReadersDuringWrites(t *testing.T) {

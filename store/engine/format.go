@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -11,8 +10,9 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
-// ErrCorrupt marks an error about bytes that are not what was written.
-var ErrCorrupt = errors.New("stored bytes are damaged")
+// ErrCorrupt marks an error about bytes that are not what was written. It is
+// the one that the core repairs.
+var ErrCorrupt = replica.ErrCorrupt
 
 // The layout of the database.
 //
@@ -45,6 +45,7 @@ var (
 	bootKey   = []byte("mboot")
 	ownerKey  = []byte("mowner")
 	layoutKey = []byte("mlayout")
+	probeKey  = []byte("mprobe") // written to see whether the disk works
 )
 
 func recordKey(buf []byte, key string) []byte {

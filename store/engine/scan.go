@@ -14,9 +14,12 @@ var scanEnd = []byte{'k' + 1}
 
 // Scan goes through the records in order of their keys' hashes, beginning with
 // from, until f returns false. It sees what was applied when it began. A
-// damaged record is logged, and f gets its error, which is [ErrCorrupt].
+// damaged record is logged, and f gets its error, which is [ErrCorrupt]. The zero
+// record is passed over, as in [Engine.Get]. f must not call the engine.
 func (e *Engine) Scan(from uint64, f func(key string, s replica.Stamp, err error) bool) error {
 	var buf [recordPrefix]byte
+	e.live.RLock()
+	defer e.live.RUnlock()
 	iter, err := e.db.NewIter(&pebble.IterOptions{LowerBound: hashKey(buf[:0], from), UpperBound: scanEnd})
 	if err != nil {
 		return fmt.Errorf("engine: scan %s: %w", e.dir, err)
@@ -28,14 +31,17 @@ func (e *Engine) Scan(from uint64, f func(key string, s replica.Stamp, err error
 			break // Error tells it again
 		}
 		if len(k) < recordPrefix {
-			e.log.Error("stored bytes are damaged", "dir", e.dir, "at", fmt.Sprintf("%x", k))
+			e.options.Log.Error("stored bytes are damaged", "dir", e.dir, "at", fmt.Sprintf("%x", k))
 			continue
 		}
 		key := string(k[recordPrefix:])
 		stamp, err := decodeStamp(k, v)
 		if err != nil {
 			err = fmt.Errorf("engine: scan %s: key %q: %w", e.dir, key, err)
-			e.log.Error("a record is damaged: it counts as missing here", "key", key, "error", err)
+			e.options.Log.Error("a record is damaged: it counts as missing here", "key", key, "error", err)
+		}
+		if err == nil && stamp == (replica.Stamp{}) {
+			continue
 		}
 		if !f(key, stamp, err) {
 			break

@@ -1,4 +1,8 @@
 package engine
 
 // Size is the disk space that the store takes, in bytes, its log included.
-func (e *Engine) Size() uint64 { return e.db.Metrics().DiskSpaceUsage() }
+func (e *Engine) Size() uint64 {
+	e.live.RLock()
+	defer e.live.RUnlock()
+	return e.db.Metrics().DiskSpaceUsage()
+}

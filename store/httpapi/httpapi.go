@@ -84,6 +84,7 @@ const (
 	CodeTooLarge    Code = "too-large"    // 413: the value, or what was asked for at once
 	CodeBusy        Code = "busy"         // 429: too many requests in flight at this node, or too large ones
 	CodeStorage     Code = "storage"      // 500: the node's disk failed, or holds damaged bytes
+	CodeFull        Code = "disk-full"    // 507: the node's disk has no space; reads are served
 	CodeUnavailable Code = "unavailable"  // 503: too few replicas answered in time
 	CodeStopping    Code = "stopping"     // 503: the node is shutting down
 )
@@ -118,6 +119,13 @@ type Health struct {
 	Ready bool   `json:"ready"`
 	// Error is why it is not ready.
 	Error string `json:"error,omitempty"`
+	// Damaged counts the records that were found damaged since the start, and
+	// Repaired those that came back from the peers. DiskFailures counts how
+	// often the disk refused to take writes; the last one lasts while Error
+	// tells of it.
+	Damaged      uint64 `json:"damaged_records"`
+	Repaired     uint64 `json:"repaired_records"`
+	DiskFailures uint64 `json:"disk_failures"`
 	// Wall is the node's wall clock (RFC 3339) and WallNS the same in Unix
 	// nanoseconds, both read while answering. MonoNS is its monotonic clock:
 	// nanoseconds since the process started to serve.

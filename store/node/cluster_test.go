@@ -29,13 +29,13 @@ type cluster struct {
 
 // member is one node and its disk.
 type member struct {
-	cfg    Config
-	fs     *vfs.MemFS  // nil: a real directory
-	broken atomic.Bool // fs does not sync any more
-	node   *Node
-	cancel context.CancelFunc
-	served chan error
-	client *client.Client
+	cfg       Config
+	fs        *vfs.MemFS            // nil: a real directory
+	diskError atomic.Pointer[error] // what fs fails with, see breakDisk
+	node      *Node
+	cancel    context.CancelFunc
+	served    chan error
+	client    *client.Client
 }
 
 var errDisk = errors.New("injected: input/output error")
@@ -103,8 +103,12 @@ func (c *cluster) start(i int) {
 	var fs vfs.FS
 	if m.fs != nil {
 		fs = errorfs.Wrap(m.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if m.broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
-				return errDisk
+			err := m.diskError.Load()
+			switch op.Kind {
+			case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpFileWrite, errorfs.OpCreate:
+				if err != nil {
+					return *err
+				}
 			}
 			return nil
 		}))

@@ -15,6 +15,13 @@
 // A client's stream (package httpapi) carries the requests of the HTTP interface
 // to the same handlers, so that there is one meaning of each.
 //
+// A disk that fails or is full does not end the process. Clients' writes are
+// refused at once and definitely (507 when it is full, 500 otherwise), peers'
+// with MsgRefuse, and reads are served from what is durable. When the disk works
+// again the node goes on as the same incarnation. A record that is damaged on
+// the disk is the core's to repair; here it is logged and counted, see
+// httpapi.Health.
+//
 // Around it, each in a file of its own: config.go and file.go say how a node is
 // set up; limits.go bounds what others can make it hold and for how long; tls.go
 // says who may talk to it, with the certificates of store/trust; metrics.go

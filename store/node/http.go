@@ -215,6 +215,8 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 		AntiEntropyNS: int64(n.cfg.AntiEntropy),
 		Fsync:         n.cfg.Fsync,
 	}
+	disk := n.loop.health
+	h.Damaged, h.Repaired, h.DiskFailures = disk.damaged.Load(), disk.repaired.Load(), disk.failures.Load()
 	_, err := n.engine.Progress()
 	if n.stopping.Load() {
 		err = errStopping
@@ -391,6 +393,8 @@ func statusOf(c httpapi.Code) int {
 		return http.StatusTooManyRequests
 	case httpapi.CodeUnavailable, httpapi.CodeStopping:
 		return http.StatusServiceUnavailable
+	case httpapi.CodeFull:
+		return http.StatusInsufficientStorage
 	}
 	return http.StatusInternalServerError
 }
@@ -401,6 +405,8 @@ func codeOf(c replica.Code) httpapi.Code {
 		return httpapi.CodeUnavailable
 	case replica.CodeInvalid:
 		return httpapi.CodeInvalid
+	case replica.CodeFull:
+		return httpapi.CodeFull
 	}
 	return httpapi.CodeStorage
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/assay-chaos/assay/store/engine"
@@ -40,12 +41,19 @@ type loop struct {
 	stop  chan struct{} // closed to end the loop
 	done  chan struct{} // closed when it has ended
 
+	health    *diskHealth
 	waiting   map[uint64]chan<- replica.Reply
 	lastID    uint64
 	issued    uint64        // the highest ticket the core gave out
 	persisted uint64        // the highest the core was told of, durable or failed
-	broken    bool          // the engine's failure has been logged
+	broken    error         // the engine takes no writes, for this reason
 	armed     time.Duration // when the timer fires, on the monotonic clock
+}
+
+// diskHealth counts what went wrong with the disk since the start. It is
+// written by the loop and read by anyone.
+type diskHealth struct {
+	damaged, repaired, failures atomic.Uint64
 }
 
 // never is an armed time for a timer that does not run.
@@ -62,6 +70,7 @@ func newLoop(core *replica.Replica, e *engine.Engine, out []*outbox, log *slog.L
 		peers:   make(chan inbound, 16),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
+		health:  new(diskHealth),
 		waiting: make(map[uint64]chan<- replica.Reply),
 		armed:   never,
 	}
@@ -130,6 +139,10 @@ func (l *loop) more() {
 func (l *loop) request(now replica.Now, c call) {
 	l.lastID++
 	c.request.ID = l.lastID
+	if l.broken != nil && c.request.Op != replica.Get {
+		c.answer <- replica.Reply{ID: c.request.ID, Err: refusal(l.broken)}
+		return
+	}
 	l.waiting[c.request.ID] = c.answer
 	l.core.Request(now, c.request)
 	l.carryOut(now)
@@ -150,6 +163,9 @@ func (l *loop) carryOut(now replica.Now) {
 		for i := range out.Messages {
 			e := &out.Messages[i]
 			l.out[e.To].stage(e.Message)
+		}
+		for i := range out.Damage {
+			l.damaged(&out.Damage[i])
 		}
 		for i := range out.Replies {
 			r := &out.Replies[i]
@@ -173,6 +189,8 @@ func (l *loop) progress(now replica.Now) {
 	l.carryOut(now)
 }
 
+// tell tells the core what became of its writes. When the disk has failed and
+// is back, the node goes on.
 func (l *loop) tell(now replica.Now) {
 	durable, err := l.engine.Progress()
 	if durable > l.persisted {
@@ -182,12 +200,44 @@ func (l *loop) tell(now replica.Now) {
 	if err == nil {
 		return
 	}
-	if !l.broken {
-		l.broken = true
-		l.log.Error("the disk failed: this node stores nothing more; restart it on a disk that works", "error", err)
+	if l.broken == nil {
+		l.health.failures.Add(1)
+		l.log.Error("the disk failed: this node takes no writes until it works again, and serves reads of what is durable", "error", err)
 	}
+	l.broken = err
 	if l.issued > l.persisted {
 		l.persisted = l.issued
 		l.core.Failed(now, l.issued, err)
 	}
+	if l.engine.Resume() {
+		l.broken = nil
+		l.core.Reopened()
+		l.log.Warn("the disk works again: this node takes writes")
+	}
+}
+
+// damaged keeps account of the records that the disk has lost.
+func (l *loop) damaged(d *replica.Damage) {
+	switch {
+	case d.Hopeless:
+		l.health.damaged.Add(1)
+		l.log.Error("a record is damaged, and with W = 1 no peer can tell what it was: this node refuses the key; replace its disk to accept the loss", "key", d.Key)
+	case d.Repaired:
+		l.health.repaired.Add(1)
+		l.log.Warn("a damaged record was repaired from the peers", "key", d.Key, "stamp", d.Stamp.String())
+	default:
+		l.health.damaged.Add(1)
+		l.log.Error("a record is damaged: this node refuses the key until its peers have told what it was", "key", d.Key)
+	}
+}
+
+// refusal is the answer to a write while the disk takes none. Nothing was
+// begun, so it is definite.
+func refusal(broken error) *replica.Error {
+	e := &replica.Error{Code: replica.CodeStorage, Definite: true, Text: "this node's disk failed, and it takes no writes until it works again: " + broken.Error()}
+	if engine.IsFull(broken) {
+		e.Code = replica.CodeFull
+		e.Text = "this node's disk is full, and it takes no writes until there is space: " + broken.Error()
+	}
+	return e
 }

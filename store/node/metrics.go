@@ -74,12 +74,18 @@ func (m *metrics) watch(n *Node) {
 	}
 	gauge("assay_storage_bytes", "Disk space that the node's data takes.", nil,
 		func() float64 { return float64(n.engine.Size()) })
-	gauge("assay_storage_failed", "1 when the disk failed and the node stores nothing more.", nil, func() float64 {
+	gauge("assay_storage_failed", "1 while the disk fails: the node stores nothing until it works again.", nil, func() float64 {
 		if _, err := n.engine.Progress(); err != nil {
 			return 1
 		}
 		return 0
 	})
+	counter("assay_storage_failures_total", "How often the disk failed.", nil,
+		func() float64 { return float64(n.loop.health.failures.Load()) })
+	counter("assay_records_damaged_total", "Records found damaged on the disk.", nil,
+		func() float64 { return float64(n.loop.health.damaged.Load()) })
+	counter("assay_records_repaired_total", "Damaged records that the peers had, and that are here again.", nil,
+		func() float64 { return float64(n.loop.health.repaired.Load()) })
 	gauge("assay_boot", "How often the node was started on its data.", nil,
 		func() float64 { return float64(n.boot) })
 	gauge("assay_build_info", "The program; always 1.", buildLabels(), func() float64 { return 1 })

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func TestFailedDisk(t *testing.T) {
 	ctx := within(t, 20*time.Second)
 	_, err := c.nodes[0].client.Put(ctx, "a", []byte("1"))
 	require.NoError(t, err)
-	c.nodes[0].broken.Store(true)
+	c.nodes[0].breakDisk(syscall.EIO)
 
 	// The others hold it: the write is done without this node's copy.
 	_, err = c.nodes[0].client.Put(ctx, "a", []byte("2"))

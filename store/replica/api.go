@@ -69,8 +69,10 @@ func (r Record) newer(other Record) bool {
 	return !r.IsZero() && (other.IsZero() || other.Stamp.Less(r.Stamp))
 }
 
-// Storage is the replica's local state. It shows every Write handed out so
-// far, durable or not.
+// Storage is the replica's local state. It shows every Write handed out so far,
+// durable or not; of writes that failed (see Failed) it may show either the
+// record or what was there before. An error of Get that is [ErrCorrupt] says
+// that the record is lost, any other that it cannot be read now.
 type Storage interface {
 	Get(key string) (Record, bool, error)
 	// Scan calls f for every key whose KeyHash is at least from, in order of
@@ -133,6 +135,7 @@ const (
 	CodeUnavailable Code = iota + 1 // too few replicas answered in time
 	CodeStorage                     // the local disk failed
 	CodeInvalid                     // the request cannot be carried out
+	CodeFull                        // the local disk has no space; for drivers
 )
 
 func (e *Error) Error() string { return e.Text }
@@ -156,6 +159,7 @@ type Output struct {
 	Seq      uint64 // ticket of the last of Writes, see Persisted; they are numbered without gaps
 	Messages []Envelope
 	Replies  []Reply
+	Damage   []Damage // for the log
 }
 
 // MessageType tells what a Message asks or answers.
@@ -172,6 +176,10 @@ const (
 	MsgTree // send me the sums of the parts of a range, or with To its keys
 	MsgSums // answer: the sums; none if the sum of the whole is the asker's
 	MsgKeys // answer: the keys and stamps that I hold, durably
+
+	// Damaged records, see damage.go.
+	MsgVoid   // I have lost my record of Key: count nothing that I acknowledged for it
+	MsgVoided // answer to MsgVoid: I do not, from now on
 )
 
 // Message travels between the coordinator and the replicas. It is a value;

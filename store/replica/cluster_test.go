@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,26 +40,46 @@ type machine struct {
 	seq    uint64            // ticket of the last in buffer
 	skew   time.Duration
 	broken error // Get fails with it
-	// damaged are the keys whose record cannot be read.
-	damaged map[string]bool
+	// The keys whose record is damaged, on the disk and in the view.
+	diskDamage, viewDamage map[string]bool
 }
 
 func (m *machine) Get(key string) (Record, bool, error) {
 	if m.broken != nil {
 		return Record{}, false, m.broken
 	}
-	if m.damaged[key] {
-		return Record{}, false, errTest
+	if m.viewDamage[key] {
+		return Record{}, false, fmt.Errorf("key %s: %w", key, ErrCorrupt)
 	}
 	rec, ok := m.view[key]
 	return rec, ok, nil
+}
+
+// damage spoils a record on a node's disk. While a newer one is under way, the
+// view shows that.
+func (m *machine) damage(key string) {
+	m.diskDamage[key] = true
+	for _, w := range m.buffer {
+		if w.Key == key {
+			return
+		}
+	}
+	if m.core != nil {
+		m.viewDamage[key] = true
+	}
+}
+
+// reach makes a write durable.
+func (m *machine) reach(w Write) {
+	m.disk[w.Key] = w.Record
+	delete(m.diskDamage, w.Key)
 }
 
 func (m *machine) Scan(from uint64, f func(string, Stamp, error) bool) error {
 	if m.broken != nil {
 		return m.broken
 	}
-	return scanMap(m.view, m.damaged, from, f)
+	return scanMap(m.view, m.viewDamage, from, f)
 }
 
 // scanMap is Storage.Scan of a small map.
@@ -75,7 +96,9 @@ func scanMap(records map[string]Record, damaged map[string]bool, from uint64, f 
 	for _, key := range keys {
 		stamp, err := records[key].Stamp, error(nil)
 		if damaged[key] {
-			stamp, err = Stamp{}, errTest
+			stamp, err = Stamp{}, ErrCorrupt
+		} else if records[key].IsZero() {
+			continue
 		}
 		if !f(key, stamp, err) {
 			break
@@ -87,7 +110,7 @@ func scanMap(records map[string]Record, damaged map[string]bool, from uint64, f 
 func newCluster(cfg Config) (*cluster, error) {
 	c := &cluster{cfg: cfg, mono: time.Second, asked: make(map[uint64]Request)}
 	for i := range cfg.Nodes {
-		m := &machine{id: NodeID(i), disk: make(map[string]Record), damaged: make(map[string]bool)}
+		m := &machine{id: NodeID(i), disk: make(map[string]Record), diskDamage: make(map[string]bool)}
 		c.nodes = append(c.nodes, m)
 		if err := c.start(m); err != nil {
 			return nil, err
@@ -104,6 +127,7 @@ func (c *cluster) start(m *machine) error {
 	for k, rec := range m.disk {
 		m.view[k] = rec
 	}
+	m.viewDamage = maps.Clone(m.diskDamage)
 	core, err := New(cfg, m.boot, m)
 	m.core = core
 	return err
@@ -122,11 +146,24 @@ func (c *cluster) carry(m *machine) {
 	out := m.core.Take()
 	for _, w := range out.Writes {
 		m.view[w.Key] = w.Record
+		delete(m.viewDamage, w.Key)
 		m.buffer = append(m.buffer, w)
 	}
 	m.seq = out.Seq
 	for _, e := range out.Messages {
 		c.network = append(c.network, packet{from: m.id, to: e.To, m: e.Message})
+	}
+	for _, d := range out.Damage {
+		switch {
+		case d.Hopeless:
+			c.tellf("n%d finds %s damaged, for good", m.id, d.Key)
+		case !d.Repaired:
+			c.tellf("n%d finds %s damaged", m.id, d.Key)
+		case d.Stamp == Stamp{}:
+			c.tellf("n%d repairs %s: nobody has it", m.id, d.Key)
+		default:
+			c.tellf("n%d repairs %s: %s", m.id, d.Key, c.stampText(d.Stamp))
+		}
 	}
 	for _, p := range out.Replies {
 		q := c.asked[p.ID]
@@ -176,7 +213,7 @@ func (c *cluster) sync(m *machine) {
 	seq := m.seq
 	for _, w := range m.buffer {
 		c.tellf("n%d disk %s %s", m.id, w.Key, c.recordText(w.Record))
-		m.disk[w.Key] = w.Record
+		m.reach(w)
 	}
 	m.buffer = m.buffer[:0]
 	m.core.Persisted(c.now(m), seq)
@@ -189,13 +226,19 @@ func (c *cluster) fail(m *machine, n int) {
 	seq := m.seq
 	for i, w := range m.buffer {
 		if i < n {
-			m.disk[w.Key] = w.Record
+			m.reach(w)
 		}
 		c.tellf("n%d disk fails: %s %s", m.id, w.Key, c.recordText(w.Record))
 	}
 	m.buffer = m.buffer[:0]
 	m.core.Failed(c.now(m), seq, errTest)
 	c.carry(m)
+}
+
+// reopen opens a node's storage again after what was in its buffer has failed.
+func (c *cluster) reopen(m *machine) {
+	m.view, m.viewDamage = maps.Clone(m.disk), maps.Clone(m.diskDamage)
+	m.core.Reopened()
 }
 
 // advance lets time pass, and ticks every node whose deadline has come.
@@ -294,6 +337,10 @@ func (c *cluster) packetText(p packet) string {
 		return s + "stored " + m.Key
 	case MsgRefuse:
 		return s + "refuse " + m.Key
+	case MsgVoid:
+		return s + "void " + m.Key
+	case MsgVoided:
+		return s + "voided " + m.Key
 	case MsgTree:
 		// The digits that the hashes of the range have in common.
 		from, to := fmt.Sprintf("%016x", m.Tree.From), fmt.Sprintf("%016x", m.Tree.To)

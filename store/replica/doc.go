@@ -33,6 +33,8 @@
 //     records stay in Storage, but the core will not speak for them: it
 //     refuses those who waited, and writes a record again before it tells
 //     anyone about it.
+//     A driver that opens its storage again after that, and makes durable
+//     what it finds, calls Reopened and goes on.
 //  6. At every start the driver makes a boot number durable that is greater
 //     than any earlier one of this node, before the first input.
 //
@@ -70,8 +72,9 @@
 //     one peer, the next one each time, and both get what they lack. Each node
 //     keeps a Merkle tree of its keys and stamps in memory for it: 10 MB at most,
 //     whatever the number of keys. With N below Nodes it is one for each peer,
-//     of the keys that both hold. They are counted anew at every start, a
-//     little at a time while the node serves.
+//     of the keys that both hold. They are counted anew at every start,
+//     and when the storage was opened again, a little at a time while the node
+//     serves.
 //
 // None of them makes a record: they spread what a write has made, tombstones
 // included, and the newer stamp wins wherever it comes to. So they can run, or
@@ -81,6 +84,11 @@
 // delete that failed while it asked for stamps has told nobody its value, so
 // these errors are definite. Once a record was sent it may surface at any later
 // time, so from then on an error leaves the outcome open.
+//
+// A replica whose record was damaged on the disk says no for that key until it
+// has the record from its peers again; damage.go derives from how many. It never
+// answers with less than it acknowledged. Anti-entropy leaves the key alone
+// meanwhile.
 //
 // The stories in testdata show the protocol at work: commands to a small
 // cluster, and the messages, disk writes and replies that follow.

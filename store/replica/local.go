@@ -1,5 +1,7 @@
 package replica
 
+import "errors"
+
 // This file is the replica: what the node does with its own copy of a key. It
 // answers a coordinator, which may be itself, and tells nothing that is not
 // durable here.
@@ -60,7 +62,14 @@ func (r *Replica) current(key string) (rec Record, seq uint64, err error) {
 	if rec, seq, ok := r.gate.find(key); ok {
 		return rec, seq, nil
 	}
+	if len(r.mends) > 0 && r.mending(key) {
+		// Whatever Storage shows now: a repair was begun, and has to end.
+		return Record{}, 0, ErrCorrupt
+	}
 	rec, found, err := r.store.Get(key)
+	if errors.Is(err, ErrCorrupt) {
+		r.lost(key)
+	}
 	if err != nil || !found {
 		return Record{}, 0, err
 	}

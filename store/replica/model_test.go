@@ -14,7 +14,7 @@ import (
 
 // TestRandomSchedules lets a cluster run under random schedules, with lost,
 // repeated and overtaking packets, crashes that lose what was not synced,
-// failing disks and clocks that are off, and has Porcupine judge what the
+// failing disks, damaged records and clocks that are off, and has Porcupine judge what the
 // clients saw. The settings that are not linearizable must be caught: a test
 // that cannot fail shows nothing.
 func TestRandomSchedules(t *testing.T) {
@@ -35,6 +35,9 @@ func TestRandomSchedules(t *testing.T) {
 	repaired5 := of5
 	repaired5.AntiEntropy, repaired5.ReadRepair = repaired.AntiEntropy, repaired.ReadRepair
 
+	readHalf := abd(4)
+	readHalf.R, readHalf.W = 2, 3
+
 	for _, c := range []struct {
 		name   string
 		cfg    Config
@@ -42,26 +45,33 @@ func TestRandomSchedules(t *testing.T) {
 		min    int           // not 0: each request has an R and W of its own, at least min
 		seeds  uint64
 		broken bool
+		damage int // records that are damaged, in percent of the steps
 	}{
-		{"abd 3", abd(3), time.Second, 0, 3000, false},
-		{"abd 4", abd(4), time.Second, 0, 500, false},
-		{"abd 5", abd(5), time.Second, 0, 1500, false},
-		{"abd 3 of 5", of5, time.Second, 0, 2000, false},
-		{"abd 3 of 5, own quorums that overlap", of5, time.Second, 2, 1000, false},
-		{"abd 3 of 5, own quorums of any size", of5, time.Second, 1, 1000, true},
-		{"abd 3 with anti-entropy and read repair", repaired, time.Second, 0, 1000, false},
-		{"abd 3 of 5 with anti-entropy and read repair", repaired5, time.Second, 0, 1000, false},
-		{"write-one read-all", readAll, time.Second, 0, 1000, false},
-		{"majority lww, write-back, exact clocks", lww(3, true), 0, 0, 1000, false},
-		{"majority lww, write-back, skewed clocks", lww(3, true), time.Second, 0, 1000, true},
-		{"majority lww, exact clocks", lww(3, false), 0, 0, 1000, true},
-		{"majority query-tag", queryTag, 0, 0, 1000, true},
-		{"read-one write-all", readOne, 0, 0, 1000, true},
+		{"abd 3", abd(3), time.Second, 0, 3000, false, 0},
+		{"abd 4", abd(4), time.Second, 0, 500, false, 0},
+		{"abd 5", abd(5), time.Second, 0, 1500, false, 0},
+		{"abd 3 of 5", of5, time.Second, 0, 2000, false, 0},
+		{"abd 3 of 5, own quorums that overlap", of5, time.Second, 2, 1000, false, 0},
+		{"abd 3 of 5, own quorums of any size", of5, time.Second, 1, 1000, true, 0},
+		{"abd 3, records damaged", abd(3), time.Second, 0, 3000, false, 1},
+		{"abd 5, records damaged", abd(5), time.Second, 0, 1500, false, 1},
+		{"abd 3 of 5, records damaged", of5, time.Second, 0, 1500, false, 1},
+		{"read 2 of 4, records damaged", readHalf, time.Second, 0, 1000, false, 1},
+		{"abd 3 with anti-entropy and read repair", repaired, time.Second, 0, 1000, false, 0},
+		{"abd 3 of 5 with anti-entropy and read repair", repaired5, time.Second, 0, 1000, false, 0},
+		{"abd 3 with anti-entropy and read repair, records damaged", repaired, time.Second, 0, 2000, false, 1},
+		{"abd 3 of 5 with anti-entropy and read repair, records damaged", repaired5, time.Second, 0, 1500, false, 1},
+		{"write-one read-all", readAll, time.Second, 0, 1000, false, 0},
+		{"majority lww, write-back, exact clocks", lww(3, true), 0, 0, 1000, false, 0},
+		{"majority lww, write-back, skewed clocks", lww(3, true), time.Second, 0, 1000, true, 0},
+		{"majority lww, exact clocks", lww(3, false), 0, 0, 1000, true, 0},
+		{"majority query-tag", queryTag, 0, 0, 1000, true, 0},
+		{"read-one write-all", readOne, 0, 0, 1000, true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			broken, operations := 0, 0
 			for seed := range c.seeds {
-				ops := randomRun(t, c.cfg, seed, c.skew, c.min)
+				ops := randomRun(t, c.cfg, seed, c.skew, c.min, c.damage)
 				operations += len(ops)
 				switch porcupine.CheckOperationsTimeout(register, ops, 10*time.Second) {
 				case porcupine.Illegal:
@@ -82,7 +92,7 @@ func TestRandomSchedules(t *testing.T) {
 
 // randomRun makes a cluster take random steps and gives the operations that
 // may have happened, with the number of the step as time.
-func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuorum int) []porcupine.Operation {
+func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuorum, damage int) []porcupine.Operation {
 	const clients, steps = 4, 400
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c, err := newCluster(cfg)
@@ -163,10 +173,12 @@ func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuo
 			c.fail(m, rng.IntN(len(m.buffer)+1))
 		case dice < 96 && m.core != nil:
 			for _, w := range m.buffer[:rng.IntN(len(m.buffer)+1)] {
-				m.disk[w.Key] = w.Record
+				m.reach(w)
 			}
 			c.crash(m)
 			lose(m)
+		case dice >= 96 && dice < 96+damage:
+			m.damage("k")
 		case dice < 98 && m.core == nil:
 			require.NoError(t, c.start(m))
 		case dice >= 98:

@@ -68,6 +68,7 @@ func (p *Placement) replicas(key string) nodeSet {
 type nodeSet uint64
 
 func (s nodeSet) has(n NodeID) bool { return s&(1<<n) != 0 }
+func (s *nodeSet) remove(n NodeID)  { *s &^= 1 << n }
 func (s *nodeSet) add(n NodeID)     { *s |= 1 << n }
 func (s nodeSet) len() int          { return bits.OnesCount64(uint64(s)) }
 

@@ -30,7 +30,8 @@ import "time"
 // Records travel as stores and queries, with everything that holds for those,
 // and sums and keys are told when all that was written here before is durable.
 // A record that is still on its way to this disk is left for the next
-// comparison. One that is damaged is left out.
+// comparison. One that is damaged is left out: then the peer sends its own,
+// and this node finds the damage, and mends it as damage.go says.
 
 // The bounds of a comparison.
 const (
@@ -55,6 +56,7 @@ type repair struct {
 	// are only in Storage; then whole is set.
 	counted uint64
 	whole   bool
+	recount []uint64      // first hashes of leaves that may be wrong
 	wake    time.Duration // when repairTick has something to do
 
 	peer    NodeID // being compared with, or the last one that was
@@ -125,31 +127,6 @@ func (p *repair) plant(cfg *Config) {
 	}
 }
 
-// count takes a new version of a key into the trees.
-func (r *Replica) count(key string, old, now Stamp) {
-	h := KeyHash(key)
-	if r.repair.whole || h < r.repair.counted {
-		r.addSum(key, h, versionSum(h, old)^versionSum(h, now))
-	}
-}
-
-// addSum adds a difference to the trees that a key is in.
-func (r *Replica) addSum(key string, hash, difference uint64) {
-	if r.cfg.N == r.cfg.Nodes {
-		r.repair.trees[0].add(hash, difference)
-		return
-	}
-	holders := r.placement.replicas(key)
-	if !holders.has(r.cfg.ID) {
-		return // it does not belong here
-	}
-	for holders != 0 {
-		if n := holders.pop(); n != r.cfg.ID {
-			r.repair.trees[n].add(hash, difference)
-		}
-	}
-}
-
 // shared says whether a peer and this node both hold a key.
 func (r *Replica) shared(key string, peer NodeID) bool {
 	if r.cfg.N == r.cfg.Nodes {
@@ -159,10 +136,25 @@ func (r *Replica) shared(key string, peer NodeID) bool {
 	return holders.has(peer) && holders.has(r.cfg.ID)
 }
 
+// repairDeadline is when repairTick is due; 0 means never.
+func (r *Replica) repairDeadline() time.Duration {
+	switch {
+	case r.repair == nil:
+		return 0
+	case len(r.repair.recount) > 0:
+		return max(1, min(r.now.Mono, r.repair.wake))
+	}
+	return r.repair.wake
+}
+
 // repairTick does what is due: counts on, sends again, or begins a comparison.
 func (r *Replica) repairTick() {
 	p := r.repair
-	if p == nil || p.wake > r.now.Mono {
+	if p == nil {
+		return
+	}
+	r.recountLeaves()
+	if p.wake > r.now.Mono {
 		return
 	}
 	switch {
@@ -178,37 +170,6 @@ func (r *Replica) repairTick() {
 		}
 		p.ranges = append(p.ranges[:0], work{})
 		r.repairOn()
-	}
-}
-
-// countOn counts some more keys into the tree, and ends between two leaves.
-func (r *Replica) countOn() {
-	p := r.repair
-	keys, leaf := 0, p.counted
-	p.whole = true // unless there is more
-	err := r.store.Scan(p.counted, func(key string, s Stamp, err error) bool {
-		h := KeyHash(key)
-		if keys++; keys > countKeys && h&^leafMask != leaf {
-			p.counted, p.whole = h&^leafMask, false
-			return false
-		}
-		leaf = h &^ leafMask
-		if err != nil {
-			p.stats.Unreadable++
-			return true
-		}
-		r.addSum(key, h, versionSum(h, s))
-		return true
-	})
-	switch {
-	case err != nil: // from the beginning: nobody knows how far it came
-		p.plant(&r.cfg)
-		p.counted, p.whole = 0, false
-		p.wake = r.now.Mono + r.cfg.AntiEntropy
-	case !p.whole:
-		p.wake = r.now.Mono + countPause
-	default: // the nodes take turns within an interval
-		p.wake = r.now.Mono + r.cfg.AntiEntropy*time.Duration(r.cfg.ID+1)/time.Duration(r.cfg.Nodes)
 	}
 }
 

@@ -245,11 +245,11 @@ func BenchmarkTree(b *testing.B) {
 }
 
 // TestRandomRepair makes replicas miss writes in random ways (loss, crashes,
-// failing disks) and then leaves them alone: with anti-entropy they come to
+// disks that fail and are opened again, damaged records) and then leaves them alone: with anti-entropy they come to
 // agree, and without it some do not, so the test can fail.
 func TestRandomRepair(t *testing.T) {
-	differ := func(cfg Config, antiEntropy time.Duration, seed uint64) bool {
-		cfg.R, cfg.W, cfg.Stamps, cfg.WriteBack = 1, 1, WallClock, false
+	differ := func(cfg Config, w int, antiEntropy time.Duration, seed uint64) bool {
+		cfg.R, cfg.W, cfg.Stamps, cfg.WriteBack = 1, w, WallClock, false
 		cfg.AntiEntropy = antiEntropy
 		rng := rand.New(rand.NewPCG(seed, 2))
 		c, err := newCluster(cfg)
@@ -277,11 +277,20 @@ func TestRandomRepair(t *testing.T) {
 				c.sync(m)
 			case dice < 87 && m.core != nil:
 				c.fail(m, rng.IntN(len(m.buffer)+1))
+				if len(m.buffer) == 0 && rng.IntN(2) == 0 {
+					c.reopen(m)
+				}
 			case dice < 89 && m.core != nil:
 				c.crash(m)
 			case dice < 93 && m.core == nil:
 				require.NoError(t, c.start(m))
-			case dice >= 93:
+			case dice < 95 && w > 1 && antiEntropy > 0:
+				// With two of three copies lost nobody could tell the record.
+				key := fmt.Sprint("k", rng.IntN(20))
+				if !slices.ContainsFunc(c.nodes, func(m *machine) bool { return m.diskDamage[key] }) {
+					m.damage(key)
+				}
+			case dice >= 95:
 				c.advance(time.Duration(rng.Int64N(int64(cfg.Timeout))))
 			}
 		}
@@ -295,6 +304,11 @@ func TestRandomRepair(t *testing.T) {
 		}
 		c.advance(2 * cfg.Timeout) // what clients began ends
 		c.network = nil
+		for i := range 20 { // damage that nobody meets is not found
+			if key := fmt.Sprint("k", i); w > 1 {
+				c.request(c.nodes[0], Get, key, "")
+			}
+		}
 		for range 10 {
 			c.advance(time.Second)
 			c.settle()
@@ -318,8 +332,9 @@ func TestRandomRepair(t *testing.T) {
 	for _, cfg := range []Config{abd(3), threeOfFive()} {
 		without := 0
 		for seed := range uint64(200) {
-			require.False(t, differ(cfg, time.Second, seed), "%d of %d, seed %d: replicas still differ", cfg.N, cfg.Nodes, seed)
-			if differ(cfg, 0, seed) {
+			require.False(t, differ(cfg, 1, time.Second, seed), "%d of %d, seed %d: replicas still differ", cfg.N, cfg.Nodes, seed)
+			require.False(t, differ(cfg, 2, time.Second, seed), "%d of %d, records damaged, seed %d: replicas still differ", cfg.N, cfg.Nodes, seed)
+			if differ(cfg, 1, 0, seed) {
 				without++
 			}
 		}
@@ -353,7 +368,7 @@ func TestDamagedRecordLeavesTheTree(t *testing.T) {
 	c.settle()
 	m := c.nodes[0]
 	require.Equal(t, countedAnew(t, m), *m.core.repair.trees[0])
-	m.damaged["k"] = true
+	m.damage("k")
 	leaf := KeyHash("k") &^ leafMask
 	keys, to, err := m.core.list(1, leaf, leaf|leafMask)
 	require.NoError(t, err)
@@ -362,6 +377,69 @@ func TestDamagedRecordLeavesTheTree(t *testing.T) {
 	require.Zero(t, m.core.repair.trees[1].leaf(leaf))
 	require.EqualValues(t, 1, m.core.RepairStats().Unreadable)
 	require.Equal(t, versionSum(KeyHash("other"), m.view["other"].Stamp), m.core.repair.trees[1].sum)
+}
+
+// The record of a damaged key comes from a repair, whoever else sends one: a
+// store of anti-entropy does not lift the refusal, and neither does a disk that
+// shows the record again.
+func TestRefusalIsLiftedByItsRepair(t *testing.T) {
+	c, err := newCluster(abd(3))
+	require.NoError(t, err)
+	c.request(c.nodes[0], Put, "k", "v")
+	c.settle()
+	m := c.nodes[1]
+	m.damage("k")
+	c.request(m, Get, "k", "")
+	require.Len(t, m.core.mends, 1)
+	c.network = nil
+	newer := Record{Stamp: Stamp{Counter: 9, Node: 2, Boot: 1, Seq: 9}, Value: []byte("w")}
+	store := Message{Type: MsgStore, ID: 1, Boot: 1, Round: roundRepair, Key: "k", Record: newer}
+	for range 2 {
+		m.core.Receive(c.now(m), 2, store)
+		out := m.core.Take()
+		require.Empty(t, out.Writes)
+		require.Equal(t, MsgRefuse, out.Messages[0].Message.Type)
+		delete(m.viewDamage, "k")
+		delete(m.diskDamage, "k")
+	}
+	c.advance(c.cfg.Retry)
+	c.settle()
+	require.Contains(t, c.told(), "n1 repairs k: 1.0.1.1")
+	m.core.Receive(c.now(m), 2, store)
+	require.Len(t, m.core.Take().Writes, 1)
+}
+
+// The tree is of what Storage shows: after a record was repaired, whatever was
+// lost, and after the storage was opened again, whatever of it had failed.
+func TestTreeAfterTheDiskFailed(t *testing.T) {
+	cfg := abd(3)
+	cfg.AntiEntropy = time.Hour
+	c, err := newCluster(cfg)
+	require.NoError(t, err)
+	c.quiet = true
+	c.advance(0) // counts
+	c.request(c.nodes[0], Put, "k", "v")
+	c.settle()
+	m := c.nodes[1]
+	m.damage("k")
+	c.request(m, Get, "k", "")
+	c.settle()
+	require.Empty(t, m.diskDamage)
+	c.advance(0)
+	require.NotZero(t, m.core.repair.trees[0].sum)
+	require.Equal(t, countedAnew(t, m), *m.core.repair.trees[0])
+
+	c.request(c.nodes[0], Put, "k", "w")
+	for len(c.network) > 0 {
+		c.deliver(0)
+	}
+	require.NotEmpty(t, m.buffer)
+	c.fail(m, 0)
+	c.reopen(m)
+	require.True(t, m.core.RepairStats().Counting)
+	c.advance(0)
+	require.False(t, m.core.RepairStats().Counting)
+	require.Equal(t, countedAnew(t, m), *m.core.repair.trees[0])
 }
 
 // Whatever a peer sends, a node neither crashes nor keeps more than a bounded

@@ -6,9 +6,10 @@ import (
 )
 
 // Replica is one node: the coordinator of its clients' requests
-// (coordinator.go), a replica of its share of the keys (local.go), the gate
-// between what it holds and what it may tell (gate.go), and its part in keeping
-// the replicas alike (readrepair.go, repair.go).
+// (coordinator.go), a replica of its share of the keys (local.go) that fetches
+// again what its disk has damaged (damage.go), the gate between what it holds
+// and what it may tell (gate.go), and its part in keeping the replicas alike
+// (readrepair.go, repair.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -31,6 +32,10 @@ type Replica struct {
 	// doubtful are the keys whose record Storage shows although making it
 	// durable failed, see Failed.
 	doubtful map[string]struct{}
+	// Lost records: those being fetched, in order of their detection, and
+	// those that no peer can tell, to report each once.
+	mends        []*mend
+	hopelessKeys map[string]struct{}
 
 	repair *repair // nil without anti-entropy
 
@@ -61,6 +66,8 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		byRetry:    queue{link: linkRetry},
 		gate:       newGate(),
 		doubtful:   make(map[string]struct{}),
+
+		hopelessKeys: make(map[string]struct{}),
 	}
 	if cfg.AntiEntropy > 0 && cfg.N > 1 {
 		r.repair = newRepair(&cfg)
@@ -94,6 +101,7 @@ func (r *Replica) Tick(now Now) {
 	r.repairTick() // first, since it scans: nothing of this input has been written yet
 	r.expire()
 	r.resend()
+	r.resendMends()
 }
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
@@ -102,8 +110,11 @@ func (r *Replica) Deadline() time.Duration {
 	if first := r.byDeadline.head; first != nil {
 		due = min(first.deadline, r.byRetry.head.retryAt)
 	}
-	if r.repair != nil && (due == 0 || r.repair.wake < due) {
-		due = r.repair.wake
+	if d := r.mendDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
+	}
+	if d := r.repairDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
 	}
 	return due
 }
@@ -126,7 +137,7 @@ func (r *Replica) Persisted(now Now, seq uint64) {
 // Failed says that writes up to seq could not be made durable. Some of them
 // may be durable nevertheless. Whoever waited for one is refused.
 //
-// Storage shows a record that failed, and the next start may show it or not. So
+// Storage may show a record that failed, and the next start may show it or not. So
 // this node must not speak for it: the key is doubtful, and the record is
 // written again, under a new ticket, before anyone is told of it. (That later
 // writes became durable proves nothing about a write that failed: an operating
@@ -147,6 +158,14 @@ func (r *Replica) Failed(now Now, seq uint64, err error) {
 	}
 }
 
+// Reopened says that the driver has opened its storage again after a failure:
+// all that Storage shows is durable, and nothing is in doubt any more. Every
+// write so far was told as durable or failed before.
+func (r *Replica) Reopened() {
+	clear(r.doubtful)
+	r.recountAll()
+}
+
 // Take gives what the inputs since the last call have led to.
 func (r *Replica) Take() Output {
 	r.out, r.last = r.last, r.out
@@ -155,9 +174,11 @@ func (r *Replica) Take() Output {
 	clear(r.out.Writes)
 	clear(r.out.Messages)
 	clear(r.out.Replies)
+	clear(r.out.Damage)
 	r.out.Writes = r.out.Writes[:0]
 	r.out.Messages = r.out.Messages[:0]
 	r.out.Replies = r.out.Replies[:0]
+	r.out.Damage = r.out.Damage[:0]
 	return r.last
 }
 
@@ -173,11 +194,18 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 	case MsgSums, MsgKeys:
 		r.onRepairAnswer(from, m)
 	case MsgRecord, MsgStored, MsgRefuse:
-		if m.Round == roundRepair {
+		switch {
+		case m.Round == roundRepair:
 			r.onRepairAnswer(from, m)
-			return
+		case m.Round >= roundVoid:
+			r.onMendAnswer(from, m)
+		default:
+			r.onAnswer(from, m)
 		}
-		r.onAnswer(from, m)
+	case MsgVoid:
+		r.onVoid(from, m)
+	case MsgVoided:
+		r.onMendAnswer(from, m)
 	}
 }
 

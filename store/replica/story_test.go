@@ -23,14 +23,15 @@ import (
 //	cluster n= r= w= stamps=logical|wall write-back=on|off [nodes=] [retry=100ms]
 //	        [read-repair=async] [anti-entropy=1s]
 //	put n0 k v, get n0 k, delete n0 k; with R= and W= for this request alone
-//	deliver [from=n0] [to=n1]    what is in the network now, once, in order
+//	deliver [from=n0] [to=n1] [what=query]    what is in the network now, once,
+//	                             in order
 //	drop, duplicate              the same packets
 //	sync n0                      makes the buffered writes durable
 //	disk-fails n0 [reached=1]    they fail; so many reached the disk nevertheless
 //	settle-network               deliver until nothing is on its way
 //	settle                       deliver and sync until nothing moves
 //	crash n0, restart n0
-//	damage n0 k                  the record can no longer be read
+//	damage n0 k                  spoils the record on the disk
 //	comparisons [n0]             shows what anti-entropy has done, at every node
 //	clock n0 +5s                 sets the wall clock off
 //	wait 100ms                   lets time pass
@@ -122,7 +123,7 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 	case "restart":
 		require.NoError(t, c.start(node()))
 	case "damage":
-		node().damaged[word(1)] = true
+		node().damage(word(1))
 	case "comparisons":
 		of := c.nodes
 		if len(d.CmdArgs) > 0 {
@@ -156,7 +157,12 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 func move(t *testing.T, c *cluster, d *datadriven.TestData) {
 	matches := func(p packet) bool { return true }
 	for _, arg := range d.CmdArgs {
-		n, also := nodeNumber(t, arg.Vals[0]), matches
+		also := matches
+		if arg.Key == "what" {
+			matches = func(p packet) bool { return strings.Fields(c.packetText(p))[1] == arg.Vals[0] && also(p) }
+			continue
+		}
+		n := nodeNumber(t, arg.Vals[0])
 		switch arg.Key {
 		case "from":
 			matches = func(p packet) bool { return p.from == n && also(p) }
@@ -207,11 +213,17 @@ func (c *cluster) replicaText(m *machine, key string) string {
 	}
 	if m.core == nil {
 		fmt.Fprintf(&s, "down, on disk %s", c.recordText(m.disk[key]))
+		if m.diskDamage[key] {
+			s.WriteString(", damaged")
+		}
 		return s.String()
 	}
 	s.WriteString(c.recordText(m.view[key]))
 	if m.view[key].Stamp != m.disk[key].Stamp {
 		fmt.Fprintf(&s, ", on disk %s", c.recordText(m.disk[key]))
+	}
+	if m.viewDamage[key] {
+		s.WriteString(", damaged")
 	}
 	return s.String()
 }
