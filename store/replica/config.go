@@ -20,6 +20,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("replica: R is %d: a read can wait for 1 to %d replicas", c.R, c.N)
 	case c.W < 1 || c.W > c.N:
 		return fmt.Errorf("replica: W is %d: a write can wait for 1 to %d replicas", c.W, c.N)
+	case c.Protocol != Quorum && c.Protocol != CASPaxos:
+		return fmt.Errorf("replica: Protocol is %d: set it to Quorum (%d) or CASPaxos (%d)", c.Protocol, Quorum, CASPaxos)
+	case c.Protocol == CASPaxos && (c.R != c.majority() || c.W != c.majority()):
+		return fmt.Errorf("replica: R is %d and W is %d: with CASPaxos both are the majority of N, %d", c.R, c.W, c.majority())
 	case c.Stamps != WallClock && c.Stamps != Logical:
 		return fmt.Errorf("replica: Stamps is %d: set it to WallClock (%d) or Logical (%d)", c.Stamps, WallClock, Logical)
 	case c.Timeout <= 0:
@@ -29,3 +33,6 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+// majority is the smallest number of replicas of which any two sets share one.
+func (c *Config) majority() int { return c.N/2 + 1 }

@@ -59,6 +59,15 @@ func (r *Replica) begin(q *Request) {
 		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: err})
 		return
 	}
+	if r.cfg.Protocol == CASPaxos {
+		r.propose(q)
+		return
+	}
+	if q.Op == CAS {
+		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: &Error{Code: CodeInvalid, Definite: true,
+			Text: "reads and writes of quorums cannot compare and set: run the cluster with CASPaxos"}})
+		return
+	}
 	x := r.admit(q)
 	if q.Op != Get && r.cfg.Stamps == WallClock {
 		r.storeNew(x, r.now.Wall)
@@ -72,8 +81,8 @@ func (r *Replica) begin(q *Request) {
 // validate says why a request can never be carried out, nil if it can.
 func validate(q *Request) *Error {
 	switch {
-	case q.Op != Get && q.Op != Put && q.Op != Delete:
-		return &Error{Code: CodeInvalid, Definite: true, Text: fmt.Sprintf("unknown operation %d: use get, put or delete", q.Op)}
+	case q.Op < Get || q.Op > CAS:
+		return &Error{Code: CodeInvalid, Definite: true, Text: fmt.Sprintf("unknown operation %d: use get, put, delete or CAS", q.Op)}
 	case q.Key == "":
 		return &Error{Code: CodeInvalid, Definite: true, Text: "the key is empty: give at least one byte"}
 	}

@@ -6,8 +6,9 @@ import (
 )
 
 // Replica is one node: the coordinator of its clients' requests
-// (coordinator.go), a replica of every key (local.go), and the gate between
-// what it holds and what it may tell (gate.go).
+// (coordinator.go, and with CASPaxos caspaxos.go), a replica of every key
+// (local.go, acceptor.go), and the gate between what it holds and what it may
+// tell (gate.go).
 type Replica struct {
 	cfg   Config
 	boot  uint64
@@ -23,6 +24,7 @@ type Replica struct {
 	// same for all requests.
 	byDeadline, byRetry queue
 	free                *request // requests to use again, linked by their first link
+	proposer            proposer // with CASPaxos it does the work instead
 
 	// The replica.
 	gate gate
@@ -53,6 +55,7 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		requests:   make(map[uint64]*request),
 		byDeadline: queue{link: linkDeadline},
 		byRetry:    queue{link: linkRetry},
+		proposer:   newProposer(),
 		gate:       newGate(),
 		doubtful:   make(map[string]struct{}),
 	}, nil
@@ -80,13 +83,14 @@ func (r *Replica) Tick(now Now) {
 	r.now = now
 	r.expire()
 	r.resend()
+	r.wakeProposals()
 }
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
 func (r *Replica) Deadline() time.Duration {
 	first := r.byDeadline.head
 	if first == nil {
-		return 0
+		return r.proposer.alarms.first()
 	}
 	return min(first.deadline, r.byRetry.head.retryAt)
 }
@@ -146,6 +150,10 @@ func (r *Replica) Take() Output {
 
 // dispatch gives a message to the part of the node it is for.
 func (r *Replica) dispatch(from NodeID, m *Message) {
+	if r.cfg.Protocol == CASPaxos {
+		r.dispatchPaxos(from, m)
+		return
+	}
 	switch m.Type {
 	case MsgQuery:
 		r.onQuery(from, m)

@@ -20,6 +20,12 @@ func abd(n int) Config {
 	}
 }
 
+func caspaxos(n int) Config {
+	cfg := abd(n)
+	cfg.Protocol, cfg.WriteBack = CASPaxos, false
+	return cfg
+}
+
 func TestNewRejectsBadConfig(t *testing.T) {
 	good := abd(3)
 	_, err := New(good, 1, &machine{})

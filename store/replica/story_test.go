@@ -21,7 +21,9 @@ import (
 // The commands:
 //
 //	cluster n= r= w= stamps=logical|wall write-back=on|off [retry=100ms]
+//	cluster n= protocol=caspaxos [retry=100ms]
 //	put n0 k v, get n0 k, delete n0 k
+//	cas n0 k old new             old: absent, for a key that must be absent
 //	deliver [from=n0] [to=n1]    what is in the network now, once, in order
 //	drop, duplicate              the same packets
 //	sync n0                      makes the buffered writes durable
@@ -52,12 +54,18 @@ func TestStories(t *testing.T) {
 
 func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	cfg := Config{Timeout: time.Second, Retry: 100 * time.Millisecond}
-	var stamps, writeBack string
+	var protocol, stamps, writeBack string
 	d.ScanArgs(t, "n", &cfg.Nodes)
-	d.ScanArgs(t, "r", &cfg.R)
-	d.ScanArgs(t, "w", &cfg.W)
-	d.ScanArgs(t, "stamps", &stamps)
-	d.ScanArgs(t, "write-back", &writeBack)
+	d.MaybeScanArgs(t, "protocol", &protocol)
+	if protocol == "caspaxos" {
+		cfg = caspaxos(cfg.Nodes)
+		stamps = "logical"
+	} else {
+		d.ScanArgs(t, "r", &cfg.R)
+		d.ScanArgs(t, "w", &cfg.W)
+		d.ScanArgs(t, "stamps", &stamps)
+		d.ScanArgs(t, "write-back", &writeBack)
+	}
 	retry := cfg.Retry.String()
 	d.MaybeScanArgs(t, "retry", &retry)
 	cfg.N = cfg.Nodes
@@ -85,6 +93,12 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		c.request(node(), Put, word(1), word(2))
 	case "get":
 		c.request(node(), Get, word(1), "")
+	case "cas":
+		q := Request{Op: CAS, Key: word(1), Expect: []byte(word(2)), Value: []byte(word(3))}
+		if word(2) == "absent" {
+			q.Expect, q.ExpectAbsent = nil, true
+		}
+		c.ask(node(), q)
 	case "delete":
 		c.request(node(), Delete, word(1), "")
 	case "deliver", "drop", "duplicate":
@@ -173,12 +187,12 @@ func (c *cluster) replicaText(m *machine, key string) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "n%d: ", m.id)
 	if m.core == nil {
-		fmt.Fprintf(&s, "down, on disk %s", c.recordText(m.disk[key]))
+		fmt.Fprintf(&s, "down, on disk %s", c.heldText(m.disk[key]))
 		return s.String()
 	}
-	s.WriteString(c.recordText(m.view[key]))
-	if m.view[key].Stamp != m.disk[key].Stamp {
-		fmt.Fprintf(&s, ", on disk %s", c.recordText(m.disk[key]))
+	s.WriteString(c.heldText(m.view[key]))
+	if held := c.heldText(m.disk[key]); held != c.heldText(m.view[key]) {
+		fmt.Fprintf(&s, ", on disk %s", held)
 	}
 	return s.String()
 }
