@@ -261,7 +261,7 @@ func (e *Engine) meta(key []byte) ([]byte, error) {
 
 // setMeta writes one durably.
 func (e *Engine) setMeta(key, body []byte) error {
-	return guard(func() error { return e.db.Set(key, seal(key, body), pebble.Sync) })
+	return guard(func() error { return e.db.Set(key, seal(key, sealPlain, body), pebble.Sync) })
 }
 
 // poke fills a channel of one, and does nothing when it is full.

@@ -28,6 +28,9 @@ type Config struct {
 	// copies a write waits for. Zero means all nodes for N and a majority of
 	// them for R and W.
 	N, R, W int
+	// Protocol is how replicas come to hold one value. With CASPaxos R and W
+	// are majorities, and Stamps and WriteBack mean nothing.
+	Protocol replica.Protocol
 	// Stamps is where versions come from.
 	Stamps replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
@@ -74,6 +77,7 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.N, "n", c.N, "replicas of a key; 0: all nodes")
 	f.IntVar(&c.R, "r", c.R, "answers a read waits for; 0: a majority")
 	f.IntVar(&c.W, "w", c.W, "durable copies a write waits for; 0: a majority")
+	f.Var((*protocolFlag)(&c.Protocol), "protocol", "how replicas come to hold one value: quorum (R and W replicas) or caspaxos (majorities; has compare-and-set)")
 	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
@@ -162,6 +166,7 @@ func (c *Config) replica() replica.Config {
 		N:         c.N,
 		R:         c.R,
 		W:         c.W,
+		Protocol:  c.Protocol,
 		Stamps:    c.Stamps,
 		WriteBack: c.WriteBack,
 		Timeout:   c.Timeout,
@@ -171,6 +176,9 @@ func (c *Config) replica() replica.Config {
 
 // settings is what all nodes must agree on, in words that show a difference.
 func (c *Config) settings() string {
+	if c.Protocol == replica.CASPaxos { // stamps and write-back mean nothing
+		return fmt.Sprintf("nodes=%d n=%d protocol=caspaxos", len(c.Peers), c.N)
+	}
 	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack)
 }
 
@@ -200,3 +208,30 @@ func (s *stampsFlag) Set(text string) error {
 }
 
 func (*stampsFlag) Type() string { return "wall|logical" }
+
+// protocolFlag is replica.Protocol as a flag.
+type protocolFlag replica.Protocol
+
+func (p *protocolFlag) String() string {
+	switch replica.Protocol(*p) {
+	case replica.Quorum:
+		return "quorum"
+	case replica.CASPaxos:
+		return "caspaxos"
+	}
+	return strconv.Itoa(int(*p))
+}
+
+func (p *protocolFlag) Set(text string) error {
+	switch text {
+	case "quorum":
+		*p = protocolFlag(replica.Quorum)
+	case "caspaxos":
+		*p = protocolFlag(replica.CASPaxos)
+	default:
+		return fmt.Errorf("%q is neither quorum nor caspaxos", text)
+	}
+	return nil
+}
+
+func (*protocolFlag) Type() string { return "quorum|caspaxos" }

@@ -28,6 +28,8 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(path, httpapi.PathKV):
 		n.serveKV(w, r, path[len(httpapi.PathKV):])
+	case strings.HasPrefix(path, httpapi.PathCAS):
+		n.serveCAS(w, r, path[len(httpapi.PathCAS):])
 	case strings.HasPrefix(path, httpapi.PathLocalKey):
 		n.serveLocalKey(w, r, path[len(httpapi.PathLocalKey):])
 	case path == httpapi.PathLocal:
@@ -35,7 +37,7 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == httpapi.PathHealth:
 		n.serveHealth(w, r)
 	default:
-		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key} or %s", httpapi.PathKV, httpapi.PathLocalKey, httpapi.PathHealth))
+		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s{key} or %s", httpapi.PathKV, httpapi.PathCAS, httpapi.PathLocalKey, httpapi.PathHealth))
 	}
 }
 
@@ -68,7 +70,11 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 			return
 		}
 	}
+	n.ask(w, q)
+}
 
+// ask takes a request to the core, and answers with its reply.
+func (n *Node) ask(w http.ResponseWriter, q replica.Request) {
 	answer := make(chan replica.Reply, 1)
 	select {
 	case n.loop.calls <- call{q, answer}:
@@ -93,6 +99,8 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 	}
 	h.Set(httpapi.HeaderReached, strconv.Itoa(reply.Reached))
 	switch {
+	case reply.Err != nil && reply.Err.Code == replica.CodeMismatch:
+		fail(w, mismatch(reply))
 	case reply.Err != nil:
 		fail(w, httpapi.Error{Text: reply.Err.Text, Code: codeOf(reply.Err.Code), Definite: reply.Err.Definite})
 	case q.Op != replica.Get:
@@ -120,10 +128,10 @@ func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped str
 		refuse(w, httpapi.CodeStorage, err.Error())
 		return
 	}
-	if found {
+	if !rec.IsZero() {
 		w.Header().Set(httpapi.HeaderStamp, rec.Stamp.String())
 	}
-	if !found || rec.Deleted {
+	if !found || rec.IsZero() || rec.Deleted {
 		refuse(w, httpapi.CodeAbsent, "this node does not hold the key")
 		return
 	}
@@ -158,6 +166,7 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 			refuse(w, httpapi.CodeStorage, err.Error())
 			return
 		}
+		found = found && !rec.IsZero() // else it has promised something, at most
 		if bytes += len(rec.Value); bytes > maxAnswer {
 			refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the values of the first %d keys have more than the %d bytes that an answer may have: ask for fewer keys at a time", i+1, maxAnswer))
 			return
@@ -180,6 +189,7 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 		Nodes:     len(n.cfg.Peers),
 		R:         n.cfg.R,
 		W:         n.cfg.W,
+		Protocol:  (*protocolFlag)(&n.cfg.Protocol).String(),
 		Stamps:    (*stampsFlag)(&n.cfg.Stamps).String(),
 		WriteBack: n.cfg.WriteBack,
 		Fsync:     n.cfg.Fsync,
@@ -262,6 +272,8 @@ func statusOf(c httpapi.Code) int {
 		return http.StatusMethodNotAllowed
 	case httpapi.CodeInvalid:
 		return http.StatusBadRequest
+	case httpapi.CodeMismatch:
+		return http.StatusConflict
 	case httpapi.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case httpapi.CodeBusy:

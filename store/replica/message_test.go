@@ -10,6 +10,8 @@ import (
 
 func TestMessagesOnTheWire(t *testing.T) {
 	rec := Record{Stamp: Stamp{Counter: 7, Node: 2, Boot: 3, Seq: 9}, Value: []byte("value")}
+	agreed := rec
+	agreed.Ballots = &Ballots{Promise: Stamp{Counter: 9, Node: 2, Boot: 3, Seq: 11}, Accepted: rec.Stamp}
 	for name, c := range map[string]struct {
 		m    Message
 		size int // bytes; a change breaks clusters of mixed versions
@@ -17,6 +19,7 @@ func TestMessagesOnTheWire(t *testing.T) {
 		"query":  {Message{Type: MsgQuery, ID: 1000, Boot: 3, Round: 1, Key: "key", TagOnly: true}, 18},
 		"record": {Message{Type: MsgRecord, ID: 1000, Boot: 3, Round: 1, Key: "key", Found: true, Record: rec}, 33},
 		"stored": {Message{Type: MsgStored, ID: 1000, Boot: 3, Round: 2, Key: "key"}, 16},
+		"accept": {Message{Type: MsgAccept, ID: 1000, Boot: 3, Key: "key", Record: agreed}, 46},
 	} {
 		data, err := cbor.Marshal(c.m)
 		require.NoError(t, err, name)

@@ -13,7 +13,10 @@ import (
 type Profile struct {
 	Name    string
 	N, R, W int
-	Stamps  replica.Stamps
+	// Protocol is how replicas come to hold one value; with CASPaxos neither
+	// Stamps nor WriteBack mean anything.
+	Protocol replica.Protocol
+	Stamps   replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
 	WriteBack bool
 	// Fsync: nothing is acknowledged before it is durable. Otherwise the
@@ -69,6 +72,8 @@ var profiles = []Profile{
 		Claim: "a linearizable register under crash, pause, any partition, any clock"},
 	{Name: "abd-nofsync", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true,
 		Claim: "replication makes fsync unnecessary"},
+	{Name: "caspaxos", read: majority, write: majority, Protocol: replica.CASPaxos, Stamps: replica.Logical, Fsync: true,
+		Claim: "a linearizable register with compare-and-set, under the same"},
 }
 
 // Profiles gives all profiles for three nodes, the weakest first.
@@ -120,7 +125,8 @@ func (p Profile) config(id, nodes int) replica.Config {
 	return replica.Config{
 		ID: replica.NodeID(id), Nodes: nodes,
 		N: p.N, R: p.R, W: p.W,
-		Stamps: p.Stamps, WriteBack: p.WriteBack,
+		Protocol: p.Protocol,
+		Stamps:   p.Stamps, WriteBack: p.WriteBack,
 		Timeout: p.Timeout, Retry: p.Retry,
 	}
 }

@@ -40,6 +40,9 @@ func (c *simClient) Invoke(ctx context.Context, key string, op *history.Op) erro
 		return fmt.Errorf("node %d answered with a %T", c.node, answer)
 	}
 	if p.Err != nil {
+		if p.Err.Code == replica.CodeMismatch {
+			return mismatch(op, p.Found, p.Value, p.Err)
+		}
 		if p.Err.Definite {
 			return harness.Definite(p.Err)
 		}
@@ -67,6 +70,9 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 	for i, key := range keys {
 		rec, found := n.log.records[key]
 		if !found {
+			continue
+		}
+		if rec.IsZero() { // promised, and never written
 			continue
 		}
 		out[i].Stamp = rec.Stamp.String()
