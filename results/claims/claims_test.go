@@ -22,7 +22,7 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 func TestExpectations(t *testing.T) {
 	var b strings.Builder
 	for _, p := range sut.Profiles() {
-		s := claims.Setting{N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}
+		s := claims.Setting{N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}
 		fmt.Fprintf(&b, "%s %d/%d/%d\n", p.Name, p.N, p.R, p.W)
 		for _, c := range claims.All() {
 			var last string
@@ -71,8 +71,9 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 	for n := 1; n <= 5; n++ {
 		for r := 1; r <= n; r++ {
 			for w := 1; w <= n; w++ {
-				for bits := range 8 {
-					s := claims.Setting{N: n, R: r, W: w, Logical: bits&1 != 0, WriteBack: bits&2 != 0, Fsync: bits&4 != 0}
+				for bits := range 16 {
+					majorities := r == n/2+1 && w == n/2+1
+					s := claims.Setting{N: n, R: r, W: w, Agreed: bits&8 != 0 && majorities, Logical: bits&1 != 0, WriteBack: bits&2 != 0, Fsync: bits&4 != 0}
 					for _, c := range claims.All() {
 						for mask := range 16 {
 							for more := range 16 {

@@ -14,6 +14,7 @@ import (
 // Setting is what theory needs to know of a store's configuration.
 type Setting struct {
 	N, R, W   int
+	Agreed    bool // a majority agrees on each change (CASPaxos); Logical and WriteBack do not matter
 	Logical   bool // stamps from a quorum, not from wall clocks
 	WriteBack bool // reads make sure that W replicas hold what they return
 	Fsync     bool // nothing is acknowledged before it is durable
@@ -90,6 +91,8 @@ func (s Setting) linearizable(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
+	case s.Agreed:
+		return holds("a change is made to the value that a majority agreed on last, and promises and values are durable (CASPaxos)")
 	case !s.Logical && f.Clock:
 		return breaks("a clock that is wrong gives a later write the lower stamp: it is acknowledged and lost")
 	case s.WriteBack:
@@ -109,6 +112,8 @@ func (s Setting) freshReads(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may miss every replica that has the last completed write", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.Agreed:
+		return holds("two majorities share a replica, and the highest ballot wins")
 	case !s.Logical && f.Clock:
 		return breaks("a completed write with a stamp from a slow clock loses to an older one with a stamp from a fast clock")
 	}
@@ -119,6 +124,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	switch {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.Agreed:
+		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case !s.Logical && f.Clock:
 		return breaks("last writer wins by clock: a write acknowledged by a node whose clock is behind is overruled by an older one")
 	case s.Logical && !s.overlap():

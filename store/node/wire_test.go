@@ -58,7 +58,7 @@ func TestMessagesTheCoreShallNotSee(t *testing.T) {
 	large := replica.Record{Stamp: replica.Stamp{Boot: 1}, Value: make([]byte, httpapi.MaxValue+1)}
 	for words, m := range map[string]replica.Message{
 		"unknown type 0":       {},
-		"unknown type 9":       {Type: 9},
+		"unknown type 12":      {Type: 12},
 		"key of 4097 bytes":    {Type: replica.MsgQuery, Key: strings.Repeat("k", httpapi.MaxKey+1)},
 		"value of 1048577 byt": {Type: replica.MsgStore, Record: large},
 	} {

@@ -110,6 +110,9 @@ func (p Profile) For(nodes int) Profile {
 // Logical says that versions are stamped with logical counters, not clocks.
 func (p Profile) Logical() bool { return p.Stamps == replica.Logical }
 
+// Agreed says that each change is agreed by a majority, see [replica.CASPaxos].
+func (p Profile) Agreed() bool { return p.Protocol == replica.CASPaxos }
+
 // Validate says what is wrong with the profile for a cluster of that many
 // nodes, and what would be right.
 func (p Profile) Validate(nodes int) error {
