@@ -154,6 +154,8 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("the clients of a paused node wait for ever")
 	case f.Partition && max(s.R, s.W) > 1:
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
+	case s.Agreed:
+		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
 	case f.Partition:
 		return holds("one replica is enough, and each coordinator is one itself")
 	}

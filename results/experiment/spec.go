@@ -48,7 +48,7 @@ type Spec struct {
 	N, R, W int // 0: as the profile says
 	// Workload is one of Workloads; "": as fits the profile.
 	Workload string
-	Nemesis string
+	Nemesis  string
 	// Schedule is the fault schedule; nil to draw it from Seed and Nemesis.
 	Schedule []harness.Episode
 	Seed     uint64

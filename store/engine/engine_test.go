@@ -47,7 +47,7 @@ func TestReopenFindsRecords(t *testing.T) {
 			tomb := replica.Record{Stamp: replica.Stamp{Counter: -5}, Deleted: true}
 			promised := replica.Record{Ballots: &replica.Ballots{Promise: record(9, "").Stamp}}
 			agreed := record(4, "value")
-			agreed.Ballots = &replica.Ballots{Promise: record(9, "").Stamp, Accepted: record(8, "").Stamp, Prev: record(3, "").Stamp}
+			agreed.Ballots = &replica.Ballots{Promise: record(9, "").Stamp, Accepted: record(8, "").Stamp, Before: []replica.Stamp{record(3, "").Stamp, record(2, "").Stamp}}
 			require.NoError(t, e.Apply(1, []replica.Write{
 				{Key: "a", Record: record(1, "old")},
 				{Key: "a", Record: record(2, "new")},

@@ -56,9 +56,10 @@ type diskRecord struct {
 
 // diskAcceptor is a record of CASPaxos, with the acceptor's ballots.
 type diskAcceptor struct {
-	_                       struct{} `cbor:",toarray"`
-	Record                  diskRecord
-	Promise, Accepted, Prev diskStamp
+	_                 struct{} `cbor:",toarray"`
+	Record            diskRecord
+	Promise, Accepted diskStamp
+	Before            []diskStamp
 }
 
 type diskStamp struct {
@@ -87,7 +88,11 @@ func encodeRecord(key []byte, r *replica.Record) ([]byte, error) {
 		Value:   r.Value,
 	}
 	if b := r.Ballots; b != nil {
-		body, err := cbor.Marshal(&diskAcceptor{Record: d, Promise: toDisk(b.Promise), Accepted: toDisk(b.Accepted), Prev: toDisk(b.Prev)})
+		a := diskAcceptor{Record: d, Promise: toDisk(b.Promise), Accepted: toDisk(b.Accepted)}
+		for _, s := range b.Before {
+			a.Before = append(a.Before, toDisk(s))
+		}
+		body, err := cbor.Marshal(&a)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +130,10 @@ func decodeRecord(key, sealed []byte) (replica.Record, error) {
 		Value:   d.Value,
 	}
 	if sealed[0] == sealAcceptor {
-		rec.Ballots = &replica.Ballots{Promise: a.Promise.stamp(), Accepted: a.Accepted.stamp(), Prev: a.Prev.stamp()}
+		rec.Ballots = &replica.Ballots{Promise: a.Promise.stamp(), Accepted: a.Accepted.stamp()}
+		for _, s := range a.Before {
+			rec.Ballots.Before = append(rec.Ballots.Before, s.stamp())
+		}
 	}
 	return rec, nil
 }

@@ -123,15 +123,15 @@ func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped str
 	if !ok {
 		return
 	}
-	rec, found, err := n.engine.Get(key)
+	rec, _, err := n.engine.Get(key)
 	if err != nil {
 		refuse(w, httpapi.CodeStorage, err.Error())
 		return
 	}
-	if !rec.IsZero() {
+	if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
 		w.Header().Set(httpapi.HeaderStamp, rec.Stamp.String())
 	}
-	if !found || rec.IsZero() || rec.Deleted {
+	if rec.Absent() {
 		refuse(w, httpapi.CodeAbsent, "this node does not hold the key")
 		return
 	}
@@ -166,7 +166,7 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 			refuse(w, httpapi.CodeStorage, err.Error())
 			return
 		}
-		found = found && !rec.IsZero() // else it has promised something, at most
+		found = found && rec.Stamp != (replica.Stamp{}) // else it has promised something, at most
 		if bytes += len(rec.Value); bytes > maxAnswer {
 			refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the values of the first %d keys have more than the %d bytes that an answer may have: ask for fewer keys at a time", i+1, maxAnswer))
 			return

@@ -82,16 +82,20 @@ type Ballots struct {
 	_        struct{} `cbor:",toarray"`
 	Promise  Stamp    // nothing below it is accepted any more
 	Accepted Stamp    // the ballot under which the version was accepted
-	Prev     Stamp    // the version that this one replaced
+	Before   []Stamp  // the versions that this one replaced, the latest first; at most lineage
 }
 
-// IsZero says whether r is the record of a key that was never written.
-func (r Record) IsZero() bool { return r.Stamp == Stamp{} }
+// IsZero says whether r is the record of a key of which nothing is known. Such a
+// record is left out of messages.
+func (r Record) IsZero() bool { return r.Stamp == Stamp{} && r.Ballots == nil }
+
+// Absent says whether r shows no value: never written, or deleted.
+func (r Record) Absent() bool { return r.Stamp == Stamp{} || r.Deleted }
 
 // newer says whether r replaces another record of its key. Anything replaces
 // nothing, even what a clock before 1970 has stamped.
 func (r Record) newer(other Record) bool {
-	return !r.IsZero() && (other.IsZero() || other.Stamp.Less(r.Stamp))
+	return r.Stamp != Stamp{} && (other.Stamp == Stamp{} || other.Stamp.Less(r.Stamp))
 }
 
 // Storage is the replica's local state. Get sees every Write handed out so

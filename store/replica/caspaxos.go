@@ -20,7 +20,7 @@ import (
 //	                                                   a majority
 //	get           ── a majority ──▶ reply
 //	                 agrees
-//	              ── it does not ──▶ as a change that changes nothing
+//	              ── it never does ──▶ as a change that changes nothing
 //
 // Fast path: with an accept the proposer asks for the promise of its next
 // ballot. While no other proposer comes in between, its next change to the key
@@ -29,7 +29,9 @@ import (
 // Get: when the first majority to answer has accepted one record under one
 // ballot, that record was chosen, and every change that was complete before
 // shares a replica with this majority, so it cannot be newer. That takes one
-// round trip, no disk write and no ballot from anyone.
+// round trip, no disk write and no ballot from anyone. When it has not, either a
+// change is on its way and will be settled soon, or replicas have missed some. So
+// the get asks again before it takes a ballot of its own.
 //
 // One node works on one change to a key at a time: two would only undo each
 // other's ballots. Proposers of different nodes that do so wait for a time that
@@ -42,19 +44,27 @@ import (
 // To apply it again, on top of itself, would be wrong: someone may have seen it
 // and changed it in between. Ballots alone do not show it, since whoever
 // carries a value on gives it a new one. So a version keeps the stamp of the
-// ballot under which it came to be, and that of the version it replaced. All
-// ballots of one request have one Seq, so that its versions are recognised
+// ballot under which it came to be, and those of the last versions before it.
+// All ballots of one request have one Seq, so that its versions are recognised
 // (own). Along the chain of versions stamps only grow, because a ballot is
 // above everything that its promises tell. When the request comes back with a
-// new ballot and finds a version V that replaced U, then
+// new ballot it looks at the version that it finds and at those before it:
 //
-//   - V or U is its own: the change is in, and is not made again;
-//   - U is below the first own version, or U or V is what the last own version
-//     would have replaced: the change is not in V's chain, and is made on top
-//     of V. What is left of the earlier attempt at a minority is one of two
-//     ways to the same change, and only one of them can be chosen;
-//   - otherwise more than one change came in between, and whether the own one
-//     was first is not known: the outcome is open, and the client is told so.
+//   - one is its own: the change is in, and is not made again;
+//   - one is below the first own version, or is what the last own version would
+//     have replaced: the change is not in the chain, and is made on top of it.
+//     What is left of the earlier attempt at a minority is another way to the
+//     same change, and only one of them can be chosen;
+//   - neither: more changes came in between than are kept, and whether the own
+//     one was among them is not known: the outcome is open, and the client is
+//     told so.
+
+// lineage is how many earlier versions a version tells of. Each takes some ten
+// bytes.
+const lineage = 8
+
+// asks is how often a get asks before it takes a ballot.
+const asks = 3
 
 // A step is where a proposal stands.
 type step uint8
@@ -89,25 +99,44 @@ type proposal struct {
 	told    Reply // what to say when the accept is through
 	replied bool
 
+	began    time.Duration // the round
 	deadline time.Duration
 	at       time.Duration // the next thing to do, see alarms
 	place    int           // in alarms
 }
 
-// own says that a version is the work of this request, whatever the attempt.
-func (x *proposal) own(r *Replica, s Stamp) bool {
-	return x.changed && s.Node == r.cfg.ID && s.Boot == r.boot && s.Seq == x.seq
+// own gives the version in the chain of a record that is the work of this
+// request, whatever the attempt. Where it finds none, known says whether there
+// certainly is none. It is for requests that have sent their change.
+func (x *proposal) own(rec *Record) (own Stamp, found, known bool) {
+	judge := func(s Stamp) {
+		switch {
+		case s.Node == x.ballot.Node && s.Boot == x.ballot.Boot && s.Seq == x.seq:
+			own, found = s, true
+		case s.Less(x.first), s == x.base:
+			known = true
+		}
+	}
+	judge(rec.Stamp)
+	before := rec.ballots().Before
+	for i := 0; i < len(before) && !found && !known; i++ {
+		judge(before[i])
+	}
+	return own, found, known
 }
 
-// without says that a version is certainly not built on one of this request.
-func (x *proposal) without(version, prev Stamp) bool {
-	return !x.changed || prev.Less(x.first) || prev == x.base || version == x.base
+// before gives the versions before one that replaces r, to begin with r's; a key
+// that was never written counts as the zero version.
+func (r Record) before() []Stamp {
+	old := r.ballots().Before
+	return append([]Stamp{r.Stamp}, old[:min(len(old), lineage-1)]...)
 }
 
 // proposer is the proposer's state.
 type proposer struct {
 	rounds map[uint64]*proposal // by the ID of their messages
 	lines  map[string]*line     // of the keys with changes under way
+	pace   time.Duration        // how long a round takes of late, see pause
 	held   ballots
 	alarms alarms
 }
@@ -137,7 +166,7 @@ func (r *Replica) propose(q *Request) {
 
 // enqueue lets a change wait until it is alone with its key.
 func (r *Replica) enqueue(x *proposal) {
-	x.step, x.holders = stepWaiting, 0
+	x.step, x.holders, x.paused = stepWaiting, 0, false
 	l := r.proposer.lines[x.request.Key]
 	if l == nil {
 		l = &line{}
@@ -240,6 +269,9 @@ func (r *Replica) count(x *proposal) {
 
 // decided ends a round that a majority has answered with yes.
 func (r *Replica) decided(x *proposal) {
+	if x.step != stepQuery {
+		r.proposer.pace += (r.now.Mono - x.began - r.proposer.pace) / 8
+	}
 	switch {
 	case x.step == stepPrepare:
 		r.change(x, x.best)
@@ -248,9 +280,9 @@ func (r *Replica) decided(x *proposal) {
 	case x.holders.len() >= r.cfg.majority():
 		x.told = reading(x.best)
 		r.done(x)
-	default:
-		delete(r.proposer.rounds, x.message.ID)
-		r.enqueue(x)
+	case !x.paused:
+		// Answers that are still to come may decide it meanwhile.
+		r.retreat(x)
 	}
 }
 
@@ -262,18 +294,20 @@ func (r *Replica) change(x *proposal, base Record) {
 		r.prepare(x)
 		return
 	}
-	prev := base.ballots().Prev
+	before := base.ballots().Before
 	next := Record{Stamp: base.Stamp, Deleted: base.Deleted, Value: base.Value}
 	x.told = Reply{}
 	q := &x.request
+	own, in, known := Stamp{}, false, true
+	if x.changed {
+		own, in, known = x.own(&base)
+	}
 	switch {
-	case x.own(r, base.Stamp):
-		x.told.Stamp = base.Stamp
-	case x.own(r, prev):
-		x.told.Stamp = prev
-	case !x.without(base.Stamp, prev):
+	case in:
+		x.told.Stamp = own
+	case !known:
 		r.giveUp(x, &Error{Code: CodeUnavailable,
-			Text: "other changes came in between, and whether this one was made before them is not known"})
+			Text: "many other changes came in between, and whether this one was made before them is not known"})
 		return
 	case q.Op == Get:
 		x.told = reading(base)
@@ -282,7 +316,7 @@ func (r *Replica) change(x *proposal, base Record) {
 		x.told.Err = &Error{Code: CodeMismatch, Definite: true, Text: "the key is not as expected"}
 	default:
 		next = Record{Stamp: x.ballot, Deleted: q.Op == Delete, Value: q.Value}
-		x.told.Stamp, prev = x.ballot, base.Stamp
+		x.told.Stamp, before = x.ballot, base.before()
 	}
 	if next.Stamp == base.Stamp && !x.changed && x.holders.len() >= r.cfg.majority() {
 		// It was chosen already. (With an own change about, this has to be
@@ -306,7 +340,7 @@ func (r *Replica) change(x *proposal, base Record) {
 	next.Ballots = &Ballots{
 		Accepted: x.ballot,
 		Promise:  Stamp{Counter: x.ballot.Counter + 1, Node: r.cfg.ID, Boot: r.boot, Seq: r.lastSeq},
-		Prev:     prev,
+		Before:   before,
 	}
 	if l := r.proposer.lines[q.Key]; l.trailing != nil {
 		r.retire(l.trailing) // what it still sends is out of date
@@ -316,17 +350,15 @@ func (r *Replica) change(x *proposal, base Record) {
 
 // matches says whether a record is as a CAS expects it.
 func (q *Request) matches(rec Record) bool {
-	if q.ExpectAbsent || rec.absent() {
-		return q.ExpectAbsent && rec.absent()
+	if q.ExpectAbsent || rec.Absent() {
+		return q.ExpectAbsent && rec.Absent()
 	}
 	return bytes.Equal(q.Expect, rec.Value)
 }
 
-func (r Record) absent() bool { return r.IsZero() || r.Deleted }
-
 // reading is the reply that shows a record.
 func reading(rec Record) Reply {
-	if rec.absent() {
+	if rec.Absent() {
 		return Reply{Stamp: rec.Stamp}
 	}
 	return Reply{Stamp: rec.Stamp, Found: true, Value: rec.Value}
@@ -406,26 +438,22 @@ func (r *Replica) retire(x *proposal) {
 	}
 }
 
-// retreat gives up a ballot that a rival's is in the way of, and sees to it that
-// a higher one is tried. The first time that is at once, if nothing was sent to
-// be accepted: this node may merely not have known how high the ballots are.
+// retreat gives up a ballot that a rival's is in the way of, or a query that
+// found no agreement, and sees to it that it is tried again after a pause.
 func (r *Replica) retreat(x *proposal) {
 	x.tries++
-	if x.tries == 1 && x.step == stepPrepare {
-		r.prepare(x)
-		return
-	}
 	x.paused = true
 	r.alarm(x, r.now.Mono+r.pause(x))
 }
 
-// pause is how long to wait before the next ballot: from nothing to a quarter
-// of Retry, and twice as long each time up to two Retry. Proposers that wait
-// equally long would get into each other's way for ever, so it must differ
-// between them. The core has no randomness of its own; the ballot's numbers are
-// unique, and their hash is as good.
+// pause is how long to wait before the next ballot: from nothing to four rounds
+// as they were of late, up to twice as long each time. A rival that has its
+// promises shall have the time to use them. Proposers that wait equally long
+// would get into each other's way for ever, so it must differ between them. The
+// core has no randomness of its own; the ballot's numbers are unique, and their
+// hash is as good.
 func (r *Replica) pause(x *proposal) time.Duration {
-	limit := max(r.cfg.Retry/4, 1) << min(x.tries-1, 3)
+	limit := min(max(4*r.proposer.pace, 1)<<min(x.tries-1, 3), 4*r.cfg.Retry)
 	h := mix(mix(mix(uint64(r.cfg.ID)+1)^r.boot)^x.seq) ^ uint64(x.tries)
 	return 1 + time.Duration(mix(h)%uint64(limit))
 }
@@ -437,6 +465,20 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// again goes on after a pause.
+func (r *Replica) again(x *proposal) {
+	switch {
+	case x.step != stepQuery:
+		r.prepare(x)
+	case x.tries < asks:
+		r.round(x, stepQuery, &Message{Type: MsgQuery})
+	default:
+		delete(r.proposer.rounds, x.message.ID)
+		x.tries = 0
+		r.enqueue(x)
+	}
+}
+
 // round starts a round. The proposal may be forgotten when it returns.
 func (r *Replica) round(x *proposal, s step, m *Message) {
 	delete(r.proposer.rounds, x.message.ID)
@@ -446,6 +488,7 @@ func (r *Replica) round(x *proposal, s step, m *Message) {
 	x.answered, x.refused, x.rivals, x.paused = 0, 0, 0, false
 	x.best, x.holders = Record{}, 0
 	r.proposer.rounds[x.message.ID] = x
+	x.began = r.now.Mono
 	r.sendVotes(x)
 	own := x.message
 	r.dispatch(r.cfg.ID, &own)
@@ -469,7 +512,7 @@ func (r *Replica) wakeProposals() {
 		x := (*a)[0]
 		switch {
 		case x.deadline > r.now.Mono && x.paused:
-			r.prepare(x)
+			r.again(x)
 		case x.deadline > r.now.Mono && x.rivals != 0 && !x.replied:
 			r.retreat(x)
 		case x.deadline > r.now.Mono:

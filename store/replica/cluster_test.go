@@ -231,7 +231,7 @@ func (c *cluster) stampText(s Stamp) string {
 func (c *cluster) recordText(r Record) string {
 	s := fmt.Sprintf("%s %q", c.stampText(r.Stamp), r.Value)
 	switch {
-	case r.IsZero():
+	case r.Stamp == Stamp{}:
 		s = "nothing"
 	case r.Deleted:
 		s = c.stampText(r.Stamp) + " deleted"

@@ -16,10 +16,11 @@ func TestMessagesOnTheWire(t *testing.T) {
 		m    Message
 		size int // bytes; a change breaks clusters of mixed versions
 	}{
-		"query":  {Message{Type: MsgQuery, ID: 1000, Boot: 3, Round: 1, Key: "key", TagOnly: true}, 18},
-		"record": {Message{Type: MsgRecord, ID: 1000, Boot: 3, Round: 1, Key: "key", Found: true, Record: rec}, 33},
-		"stored": {Message{Type: MsgStored, ID: 1000, Boot: 3, Round: 2, Key: "key"}, 16},
-		"accept": {Message{Type: MsgAccept, ID: 1000, Boot: 3, Key: "key", Record: agreed}, 46},
+		"query":   {Message{Type: MsgQuery, ID: 1000, Boot: 3, Round: 1, Key: "key", TagOnly: true}, 18},
+		"record":  {Message{Type: MsgRecord, ID: 1000, Boot: 3, Round: 1, Key: "key", Found: true, Record: rec}, 33},
+		"stored":  {Message{Type: MsgStored, ID: 1000, Boot: 3, Round: 2, Key: "key"}, 16},
+		"prepare": {Message{Type: MsgPrepare, ID: 1000, Boot: 3, Key: "key", Record: Record{Ballots: &Ballots{Promise: rec.Stamp}}}, 35},
+		"accept":  {Message{Type: MsgAccept, ID: 1000, Boot: 3, Key: "key", Record: agreed}, 42},
 	} {
 		data, err := cbor.Marshal(c.m)
 		require.NoError(t, err, name)

@@ -126,7 +126,7 @@ func randomMessages(t *testing.T, cfg Config) {
 			},
 		}
 		if rng.IntN(2) == 0 {
-			msg.Record.Ballots = &Ballots{Promise: stamp(), Accepted: stamp(), Prev: stamp()}
+			msg.Record.Ballots = &Ballots{Promise: stamp(), Accepted: stamp(), Before: []Stamp{stamp(), stamp()}}
 		}
 		m.core.Receive(c.now(m), NodeID(rng.IntN(5)), msg)
 		c.carry(m)

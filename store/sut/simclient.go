@@ -72,11 +72,10 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 		if !found {
 			continue
 		}
-		if rec.IsZero() { // promised, and never written
-			continue
+		if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
+			out[i].Stamp = rec.Stamp.String()
 		}
-		out[i].Stamp = rec.Stamp.String()
-		if rec.Deleted {
+		if rec.Absent() {
 			continue
 		}
 		v, err := decode(rec.Value)

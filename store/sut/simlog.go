@@ -17,8 +17,8 @@ import (
 // boot is its number; that of a write is the key's length and bytes, the
 // stamp's counter, node, boot and seq, a byte that is 1 for a tombstone, and
 // the value; numbers are varints. Where the record has ballots the stamp is
-// preceded by those of the promise, of the accepted ballot and of the version
-// before, and the kind is another.
+// preceded by those of the promise, of the accepted ballot and, with their
+// number, of the versions before; and the kind is another.
 //
 // After a crash the file ends where an entry is cut off or does not match its
 // sum. Appends survive in order, so that nothing durable lies behind that; a
@@ -95,7 +95,10 @@ func (l *simLog) replay(body []byte) bool {
 		key := string(d.bytes(d.uvarint()))
 		var rec replica.Record
 		if body[0] == entryAgreed {
-			rec.Ballots = &replica.Ballots{Promise: d.stamp(), Accepted: d.stamp(), Prev: d.stamp()}
+			rec.Ballots = &replica.Ballots{Promise: d.stamp(), Accepted: d.stamp()}
+			for n := d.uvarint(); n > 0 && !d.bad; n-- {
+				rec.Ballots.Before = append(rec.Ballots.Before, d.stamp())
+			}
 		}
 		rec.Stamp = d.stamp()
 		if tomb := d.bytes(1); !d.bad {
@@ -120,7 +123,11 @@ func (l *simLog) put(w *replica.Write) {
 	b := binary.AppendUvarint(l.buf, uint64(len(w.Key)))
 	b = append(b, w.Key...)
 	if bs := rec.Ballots; bs != nil {
-		b = appendStamp(appendStamp(appendStamp(b, bs.Promise), bs.Accepted), bs.Prev)
+		b = appendStamp(appendStamp(b, bs.Promise), bs.Accepted)
+		b = binary.AppendUvarint(b, uint64(len(bs.Before)))
+		for _, s := range bs.Before {
+			b = appendStamp(b, s)
+		}
 	}
 	b = appendStamp(b, rec.Stamp)
 	tomb := byte(0)

@@ -19,7 +19,7 @@ func sampleLog() *simLog {
 		{Key: "", Record: replica.Record{Stamp: replica.Stamp{Counter: 1}, Value: []byte{}}},
 		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: 7, Node: 2, Boot: 300, Seq: 2}, Value: []byte("new")}},
 		{Key: "c", Record: replica.Record{Stamp: replica.Stamp{Counter: 8}, Value: []byte("v"), Ballots: &replica.Ballots{
-			Promise: replica.Stamp{Counter: 11, Node: 1, Boot: 2, Seq: 3}, Accepted: replica.Stamp{Counter: 10, Node: 2}, Prev: replica.Stamp{Counter: 7, Seq: 9}}}},
+			Promise: replica.Stamp{Counter: 11, Node: 1, Boot: 2, Seq: 3}, Accepted: replica.Stamp{Counter: 10, Node: 2}, Before: []replica.Stamp{{Counter: 7, Seq: 9}, {Counter: 2}}}}},
 	} {
 		l.put(&w)
 	}
