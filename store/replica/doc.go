@@ -1,5 +1,6 @@
 // Package replica is the protocol core of the reference store: one node's
-// coordinator and replica for get, put and delete with N, R and W.
+// coordinator and replica for get, put and delete with N, R and W, or with
+// compare-and-set for CASPaxos.
 //
 // The core is a deterministic state machine. It does no I/O, starts no
 // goroutine, takes no lock and reads no clock; a driver (the real node in
@@ -48,6 +49,12 @@
 // write-back reads are the multi-writer ABD register (Attiya, Bar-Noy, Dolev,
 // JACM 1995; multi-writer form: Lynch and Shvartsman, FTCS 1997).
 //
+// With CASPaxos (Rystsov, 2018) majorities agree on every change instead, and a
+// change may depend on the value that it replaces: compare-and-set. A node is
+// proposer and acceptor, and everything else here is the same: the driver's
+// contract, the gate, the stories. See caspaxos.go for the protocol, and for why
+// a change that is tried again is not made twice. A tombstone is kept for ever.
+//
 // All nodes hold all keys for now: N is the size of the cluster, and every
 // coordinator is a replica too. Its messages to itself never leave the core but
 // are handled as everyone's are, durability included.
@@ -55,7 +62,8 @@
 // What a failed request leaves behind: a get changes no value, and a put or
 // delete that failed while it asked for stamps has told nobody its value, so
 // these errors are definite. Once a record was sent it may surface at any later
-// time, so from then on an error leaves the outcome open.
+// time, so from then on an error leaves the outcome open. With CASPaxos the same
+// holds of an accept; a compare-and-set that found another value is definite.
 //
 // The stories in testdata show the protocol at work: commands to a small
 // cluster, and the messages, disk writes and replies that follow.

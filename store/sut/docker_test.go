@@ -13,6 +13,7 @@ import (
 	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/harness/history"
 	storenode "github.com/assay-chaos/assay/store/node"
+	"github.com/assay-chaos/assay/store/replica"
 )
 
 // The command line of every profile's nodes is one that a node accepts, and
@@ -43,6 +44,39 @@ func TestContainersAreConfigured(t *testing.T) {
 				[]any{got.Protocol, got.N, got.R, got.W, got.Stamps, got.WriteBack, got.Fsync, got.Timeout, got.Retry}, p.Name)
 		}
 	}
+}
+
+// Compare-and-sets over HTTP, against a real node in this process.
+func TestCASWithoutContainers(t *testing.T) {
+	cfg := storenode.DefaultConfig()
+	cfg.Protocol = replica.CASPaxos
+	cfg.Dir, cfg.ListenPeer, cfg.ListenClient = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	n, err := storenode.Open(cfg, nil)
+	require.NoError(t, err)
+	serving, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- n.Serve(serving) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c := openHTTP(n.ClientAddr().String())
+	for _, x := range []struct {
+		arg, arg2, out history.Value
+		fails          bool
+	}{
+		{1, 2, history.Nil, true},
+		{history.Nil, 1, history.Nil, false},
+		{1, 2, history.Nil, false},
+		{1, 3, 2, true},
+	} {
+		op := history.Op{F: history.CAS, Arg: x.arg, Arg2: x.arg2, Out: history.Nil}
+		err := c.Invoke(ctx, "k", &op)
+		require.Equal(t, x.fails, err != nil, "%v", err)
+		require.Equal(t, x.fails, harness.IsDefinite(err))
+		require.Equal(t, x.out, op.Out)
+	}
+	stop()
+	require.NoError(t, <-served)
+	require.NoError(t, c.Close())
 }
 
 // The client, the inspection and the clock, against a real node in this
