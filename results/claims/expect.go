@@ -143,6 +143,9 @@ func (s Setting) converges(f Faults) Expectation {
 	case f.Pause:
 		return breaks("a coordinator that wakes up after its time limit no longer sends, and there is no anti-entropy to do it later")
 	}
+	if s.Agreed {
+		return breaks("a change that met a rival and ran out of time stays at a minority, and there is no anti-entropy")
+	}
 	return holds("every write is sent to all replicas, and nothing keeps it from arriving")
 }
 
