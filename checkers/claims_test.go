@@ -58,7 +58,8 @@ func TestFreshReadsReason(t *testing.T) {
 	require.Equal(t, `2 of 3 reads broken, first on key "k0": process 2's read of 1 (0.009000 s to 0.009500 s) saw an old value: process 1's write of 2 (0.003000 s to 0.004000 s) had completed 5ms earlier; the most stale by 10ms`, r.Reason)
 }
 
-// replicasOf makes final states of key 0: "nil" absent, "-" not read.
+// replicasOf makes final states of key 0: "nil" absent, "-" not read, "~"
+// elsewhere.
 func replicasOf(values ...string) [][]harness.Replica {
 	rows := make([][]harness.Replica, len(values))
 	for i, v := range values {
@@ -68,6 +69,9 @@ func replicasOf(values ...string) [][]harness.Replica {
 			continue
 		case "nil":
 			rows[i] = []harness.Replica{{}}
+			continue
+		case "~":
+			rows[i] = []harness.Replica{{Elsewhere: true}}
 			continue
 		}
 		fmt.Sscan(v, &n)
@@ -101,6 +105,9 @@ func TestLostWrites(t *testing.T) {
 		{"cas lost", "w1@1-2 c1>2@3-4", replicasOf("1", "1"), Broken, 1},
 		{"a replica could not be read", "w1@1-2 w2@3-4", replicasOf("1", "-"), Unknown, 1},
 		{"a replica could not be read, but one has it", "w1@1-2 w2@3-4", replicasOf("2", "-"), Held, 0},
+		{"gone from its replicas, another node is none", "w1@1-2", replicasOf("nil", "~", "nil"), Broken, 1},
+		{"there, another node is no replica", "w1@1-2 d@3-4 w2@5-6", replicasOf("~", "2"), Held, 0},
+		{"no node is a replica", "w1@1-2", replicasOf("~", "~"), Unknown, 0},
 		{"nothing acknowledged", "w1@1? r1@3-4", replicasOf("1"), Unknown, 0},
 		{"nothing to look in", "w1@1-2", nil, Unknown, 0},
 		{"no replica could be read", "w1@1-2", replicasOf("-", "-"), Unknown, 0},
@@ -183,6 +190,11 @@ func TestConverges(t *testing.T) {
 		{"one replica", replicasOf("1"), 0, Unknown},
 		{"none read", replicasOf("-", "-"), 0, Unknown},
 		{"none there", nil, 0, Unknown},
+		{"two of four hold it", replicasOf("~", "1", "~", "1"), 0, Held},
+		{"a replica lacks it", replicasOf("~", "1", "nil", "1"), -1, Broken},
+		{"replicas differ, another is elsewhere", replicasOf("~", "1", "2"), -1, Broken},
+		{"one replica, another is elsewhere", replicasOf("1", "~"), 0, Unknown},
+		{"it is nobody's", replicasOf("~", "~"), 0, Unknown},
 		{"rows of different length", [][]harness.Replica{{{Present: true, Value: 1}}, {}}, -1, Broken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -193,6 +205,12 @@ func TestConverges(t *testing.T) {
 	}
 	r := CheckConverges(Input{History: h, Replicas: replicasOf("1", "1", "2"), Settled: -1}, Budget{})
 	require.Equal(t, `replicas differ on 1 of 1 key, first on key "k0": node 0 holds 1 and node 2 holds 2`, r.Reason)
+	r = CheckConverges(Input{History: h, Replicas: replicasOf("~", "1", "nil", "~"), Settled: -1}, Budget{})
+	require.Equal(t, `replicas differ on 1 of 1 key, first on key "k0": node 1 holds 1 and node 2 holds nothing`, r.Reason)
+	r = CheckConverges(Input{History: h, Replicas: replicasOf("~", "1", "1", "~"), Settled: time.Second}, Budget{})
+	require.Equal(t, "2 replicas on 1 key agree, 1s after the clients had stopped", r.Reason)
+	r = CheckConverges(Input{History: h, Replicas: replicasOf("~", "~"), Settled: time.Second}, Budget{})
+	require.Equal(t, `every node says that key "k0" lives on another`, r.Reason)
 }
 
 // run makes a run of three seconds, one a phase, on three nodes: a write and

@@ -10,7 +10,7 @@ import (
 // CheckConverges judges whether the replicas, left alone, came to hold the
 // same: each was read directly, without a client touching a key. Two replicas
 // agree on a key when both lack it or both hold the same value; their stamps
-// need not be equal.
+// need not be equal. Nodes that are no replicas of a key do not count for it.
 func CheckConverges(in Input, _ Budget) Result {
 	res := Result{Claim: Converges, Key: -1}
 	var rows []int
@@ -28,20 +28,32 @@ func CheckConverges(in Input, _ Budget) Result {
 		keys = max(keys, len(in.Replicas[node]))
 	}
 	why := ""
+	copies, fewest := len(rows), int32(-1) // replicas read of the key with the fewest
 	for key := range keys {
-		first, held := replicaAt(in.Replicas[rows[0]], key), false
-		agree := true
+		var first harness.Replica
+		at, n := -1, 0
+		held, agree := false, true
 		for _, node := range rows {
 			r := replicaAt(in.Replicas[node], key)
+			if r.Elsewhere {
+				continue
+			}
+			n++
 			held = held || r.Present
+			if n == 1 {
+				first, at = r, node
+			}
 			if r.Present == first.Present && (!r.Present || r.Value == first.Value) {
 				continue
 			}
 			if agree && res.Violations == 0 {
 				res.Key = int32(key)
-				why = fmt.Sprintf("node %d holds %s and node %d holds %s", rows[0], replicaText(first), node, replicaText(r))
+				why = fmt.Sprintf("node %d holds %s and node %d holds %s", at, replicaText(first), node, replicaText(r))
 			}
 			agree = false
+		}
+		if n < copies {
+			copies, fewest = n, int32(key)
 		}
 		if held {
 			present++
@@ -51,20 +63,22 @@ func CheckConverges(in Input, _ Budget) Result {
 		}
 	}
 	res.Checked = present
-	name := func() string {
+	name := func(key int32) string {
 		if in.History == nil {
-			return keyText(&history.History{}, res.Key)
+			return keyText(&history.History{}, key)
 		}
-		return keyText(in.History, res.Key)
+		return keyText(in.History, key)
 	}
 	silent := len(in.Replicas) - len(rows)
 	switch {
 	case res.Violations > 0:
 		res.Verdict = Broken
-		res.Reason = fmt.Sprintf("replicas differ on %s of %s, first on %s: %s", count(res.Violations), plural(keys, "key"), name(), why)
+		res.Reason = fmt.Sprintf("replicas differ on %s of %s, first on %s: %s", count(res.Violations), plural(keys, "key"), name(res.Key), why)
 	case silent > 0:
 		res.Reason = fmt.Sprintf("%s could not be read", plural(silent, "replica"))
-	case len(rows) < 2:
+	case copies == 0:
+		res.Reason = fmt.Sprintf("every node says that %s lives on another", name(fewest))
+	case copies < 2:
 		res.Reason = "there is one replica only"
 	case present == 0:
 		res.Reason = "no replica holds anything"
@@ -74,7 +88,7 @@ func CheckConverges(in Input, _ Budget) Result {
 		res.Reason = "the replicas did not agree within the bound"
 	default:
 		res.Verdict = Held
-		res.Reason = fmt.Sprintf("%s on %s agree, %s after the clients had stopped", plural(len(rows), "replica"), plural(present, "key"), span(int64(in.Settled)))
+		res.Reason = fmt.Sprintf("%s on %s agree, %s after the clients had stopped", plural(copies, "replica"), plural(present, "key"), span(int64(in.Settled)))
 	}
 	return res
 }

@@ -23,7 +23,7 @@ type DurabilityOptions struct {
 // NoLostWritesWith judges whether acknowledged writes survive.
 //
 // An acknowledged write (or compare-and-set, or delete) w of a key is lost if,
-// at the end, every replica holds for the key a value that is older than w:
+// at the end, every replica of the key holds a value that is older than w:
 // one whose writes had all completed before w was called (or the initial
 // value). Whatever is concurrent with w, later than it, or of unknown outcome
 // may rightly have replaced it, so where one replica holds such a value w does
@@ -158,7 +158,7 @@ func (d *durability) key(k keyView, src source) {
 	from := origins(k.view, d.opts.initial())
 	var replicas newest
 	for _, row := range d.in.Replicas {
-		if int(k.key) < len(row) && k.key >= 0 {
+		if int(k.key) < len(row) && k.key >= 0 && !row[k.key].Elsewhere {
 			v := history.Nil
 			if row[k.key].Present {
 				v = row[k.key].Value

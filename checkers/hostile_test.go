@@ -60,7 +60,7 @@ func nonsense(data []byte) (Input, Options) {
 	for range next() % 4 {
 		var row []harness.Replica
 		for range next() % 3 {
-			row = append(row, harness.Replica{Present: next()%2 == 0, Value: value()})
+			row = append(row, harness.Replica{Present: next()%2 == 0, Value: value(), Elsewhere: next()%4 == 0})
 		}
 		in.Replicas = append(in.Replicas, row)
 	}

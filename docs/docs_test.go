@@ -1,6 +1,7 @@
 // Package docs tests the documentation: every command in a block marked
-// "console" is run and must print what the page shows, and every link to a file
-// must lead to one. What a page shows is written anew by
+// "console" is run and must print what the page shows, every link to a file must
+// lead to one, and the tutorial's code must be that of the examples. What the
+// commands print is written anew by
 //
 //	go test ./docs -update
 package docs
@@ -113,4 +114,39 @@ func TestLinksLeadToFiles(t *testing.T) {
 			require.NoError(t, err, "a link in %s", page)
 		}
 	}
+}
+
+// code gives a line as the tutorial may show it: without indentation and
+// comment.
+func code(line string) string {
+	line, _, _ = strings.Cut(line, " // ")
+	return strings.TrimSpace(line)
+}
+
+// The tutorial may leave lines out (…), but shows no line that the examples do
+// not have.
+func TestTutorialShowsTheExamples(t *testing.T) {
+	have := map[string]bool{}
+	files, err := filepath.Glob("../examples/*/*.go")
+	require.NoError(t, err)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			have[code(line)] = true
+		}
+	}
+	text, err := os.ReadFile("your-store.md")
+	require.NoError(t, err)
+	inside, checked := false, 0
+	for line := range strings.Lines(string(text)) {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```go\n"
+		case inside && !strings.Contains(line, "…"):
+			require.True(t, have[code(line)], "no example has the line %q", line)
+			checked++
+		}
+	}
+	require.NotZero(t, checked)
 }

@@ -30,7 +30,8 @@ type System interface {
 	// only.
 	Open(ctx context.Context, w World, node int) (Client, error)
 	// Inspect reads what one replica itself holds for the keys, asking no
-	// other node and repairing nothing. The result is parallel to keys.
+	// other node and repairing nothing. The result is parallel to keys. Where
+	// not every node holds every key, see [Replica.Elsewhere].
 	Inspect(ctx context.Context, w World, node int, keys []string) ([]Replica, error)
 }
 
@@ -55,6 +56,10 @@ type Replica struct {
 	Present bool
 	Value   history.Value
 	Stamp   string // the version, as the system prints it; may be empty
+	// Elsewhere says that the node is no replica of the key: the key lives on
+	// other nodes, and what this one holds does not matter. A replica that
+	// should have the key and lacks it is not Elsewhere, it is not Present.
+	Elsewhere bool
 }
 
 // Workload says what the clients do.

@@ -382,6 +382,30 @@ func TestSettle(t *testing.T) {
 		require.Equal(t, 8, reads)
 		require.Equal(t, [][]harness.Replica{row(0), row(0)}, r.Replicas)
 	})
+	// Each key has two replicas on three nodes. The third one's value is of no
+	// interest, and a replica that lacks a key is not one that need not have it.
+	t.Run("agree among those that hold the key", func(t *testing.T) {
+		missing := false
+		s := &memSystem{inspect: func(node int, _ []string) ([]harness.Replica, error) {
+			row := []harness.Replica{{Present: true, Value: 1}, {Present: true, Value: 2}}
+			switch node {
+			case 0:
+				row[0] = harness.Replica{Elsewhere: true, Present: true, Value: 9}
+			case 1:
+				row[1] = harness.Replica{Elsewhere: true}
+			case 2:
+				row[1].Present = !missing
+			}
+			return row, nil
+		}}
+		r, err := harness.Run(t.Context(), newTest(s), newMemWorld(t, 3), harness.Options{})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, r.Settled, time.Duration(0))
+		missing = true
+		r, err = harness.Run(t.Context(), newTest(s), newMemWorld(t, 3), harness.Options{})
+		require.NoError(t, err)
+		require.Negative(t, r.Settled)
+	})
 	t.Run("one cannot be read", func(t *testing.T) {
 		s := &memSystem{inspect: func(node int, _ []string) ([]harness.Replica, error) {
 			if node == 1 {

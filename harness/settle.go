@@ -67,13 +67,17 @@ func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
 	return replicas, errs
 }
 
-// agree says whether all replicas hold the same values. Stamps are not
-// compared: what a client sees is the value.
+// agree says whether all replicas of each key hold the same value. Stamps are
+// not compared: what a client sees is the value.
 func agree(replicas [][]Replica) bool {
-	for _, row := range replicas[1:] {
-		for key, x := range row {
-			y := replicas[0][key]
-			if x.Present != y.Present || x.Present && x.Value != y.Value {
+	for key := range replicas[0] {
+		var first *Replica
+		for _, row := range replicas {
+			switch x := &row[key]; {
+			case x.Elsewhere:
+			case first == nil:
+				first = x
+			case x.Present != first.Present || x.Present && x.Value != first.Value:
 				return false
 			}
 		}

@@ -228,6 +228,7 @@ func TestPartialRuns(t *testing.T) {
 		"empty history":   func(r *Run) { r.History = &history.History{} },
 		"no replicas":     func(r *Run) { r.Replicas = nil },
 		"unread replica":  func(r *Run) { r.Replicas.States[2] = nil },
+		"elsewhere":       func(r *Run) { r.Replicas.States[2][5] = harness.Replica{Elsewhere: true} },
 		"short replicas":  func(r *Run) { r.Replicas.States = [][]harness.Replica{{}, {{}}} },
 		"wrong indices":   func(r *Run) { r.Verdicts.Results[0].Ops = []int{-1, 1 << 30}; r.Verdicts.Results[0].Key = 99 },
 		"run failed":      func(r *Run) { *r.Verdicts = Verdicts{Error: "node 3 did not start"} },

@@ -25,7 +25,8 @@ type replicaRow struct {
 type replicaCell struct {
 	Text, Stamp string
 	Unread      bool
-	Odd         bool // not what the most nodes hold
+	Elsewhere   bool // the node is no replica of the key
+	Odd         bool // not what the most replicas hold
 }
 
 const mostReplicaRows = 12
@@ -77,11 +78,12 @@ func replicasOf(run *Run) *replicaTable {
 	return t
 }
 
-// differ says whether two replicas that could be read hold different values.
+// differ says whether two replicas of a key that could be read hold different
+// values.
 func differ(states [][]harness.Replica, key int) bool {
 	var first *harness.Replica
 	for _, row := range states {
-		if key >= len(row) {
+		if key >= len(row) || row[key].Elsewhere {
 			continue
 		}
 		if s := &row[key]; first == nil {
@@ -99,7 +101,8 @@ func replicaRowOf(run *Run, key int) replicaRow {
 	votes := map[string]int{}
 	for _, s := range states {
 		c := replicaCell{Unread: key >= len(s)}
-		if !c.Unread {
+		c.Elsewhere = !c.Unread && s[key].Elsewhere
+		if !c.Unread && !c.Elsewhere {
 			c.Text, c.Stamp = "nothing", s[key].Stamp
 			if s[key].Present {
 				c.Text = valueText(h, s[key].Value)
@@ -114,7 +117,7 @@ func replicaRowOf(run *Run, key int) replicaRow {
 	}
 	for i := range row.Cells {
 		c := &row.Cells[i]
-		c.Odd = row.Differ && !c.Unread && votes[c.Text] < most
+		c.Odd = row.Differ && !c.Unread && !c.Elsewhere && votes[c.Text] < most
 	}
 	return row
 }

@@ -194,7 +194,7 @@ func (d *Dir) WriteReplicas(r Replicas) error {
 		}
 		out.Nodes[node] = make([]replicaJSON, len(row))
 		for key, s := range row {
-			j := replicaJSON{Stamp: s.Stamp}
+			j := replicaJSON{Stamp: s.Stamp, Elsewhere: s.Elsewhere}
 			if s.Present {
 				v := int64(s.Value)
 				j.Value = &v
@@ -212,8 +212,9 @@ type replicasJSON struct {
 }
 
 type replicaJSON struct {
-	Value *int64 `json:"value"` // null: absent
-	Stamp string `json:"stamp,omitempty"`
+	Value     *int64 `json:"value"` // null: absent
+	Stamp     string `json:"stamp,omitempty"`
+	Elsewhere bool   `json:"elsewhere,omitempty"` // the node is no replica of the key
 }
 
 // WritePage draws the page of run, with links to the logs and key pages that
@@ -287,7 +288,7 @@ func (d *Dir) readReplicas() (*Replicas, error) {
 		}
 		r.States[node] = make([]harness.Replica, len(row))
 		for key, j := range row {
-			s := harness.Replica{Value: history.Nil, Stamp: j.Stamp}
+			s := harness.Replica{Value: history.Nil, Stamp: j.Stamp, Elsewhere: j.Elsewhere}
 			if j.Value != nil {
 				s.Present, s.Value = true, history.Value(*j.Value)
 			}

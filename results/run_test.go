@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
 )
 
@@ -43,6 +44,7 @@ func TestRoundTrip(t *testing.T) {
 	run := sampleRun(brokenSample)
 	run.Test.Seed = 1<<64 - 1 // more than a JSON number can hold
 	run.Replicas.States[3] = nil
+	run.Replicas.States[2][1] = harness.Replica{Elsewhere: true, Value: history.Nil}
 	run.Replicas.States[1][2].Present = false
 	run.Replicas.States[1][2].Value = history.Nil
 	run.Verdicts.HistoryHash = "00ff"

@@ -136,6 +136,14 @@ func TestEndStates(t *testing.T) {
 	require.Equal(t, "At the end node 0 held 7, node 1 could not be read, node 2 held nothing.", endStates(run, 0))
 	require.True(t, differ([][]harness.Replica{{{Present: true, Value: 7}}, nil, {{}}}, 0))
 	require.False(t, differ([][]harness.Replica{{{Value: 7}}, nil, {{Value: history.Nil}}}, 0), "absent is absent")
+
+	run.Replicas.States = [][]harness.Replica{{{Elsewhere: true}}, {{Present: true, Value: 7}}, {{}}, {{Present: true, Value: 7}}}
+	require.Equal(t, "At the end node 1 held 7, node 2 held nothing, node 3 held 7.", endStates(run, 0))
+	require.True(t, differ(run.Replicas.States, 0))
+	row := replicaRowOf(run, 0)
+	require.Equal(t, []replicaCell{{Elsewhere: true}, {Text: "7"}, {Text: "nothing", Odd: true}, {Text: "7"}}, row.Cells)
+	run.Replicas.States[2][0].Elsewhere = true
+	require.False(t, differ(run.Replicas.States, 0))
 }
 
 func TestWordsForNumbers(t *testing.T) {

@@ -253,7 +253,7 @@ func endStates(run *Run, key int32) string {
 		switch {
 		case row == nil:
 			parts = append(parts, fmt.Sprintf("node %d could not be read", node))
-		case int(key) >= len(row):
+		case int(key) >= len(row), row[key].Elsewhere:
 		case !row[key].Present:
 			parts = append(parts, fmt.Sprintf("node %d held nothing", node))
 		default:

@@ -74,6 +74,7 @@ func TestPrintedCommandRepeatsTheRun(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range []string{
 		"--profile abd --nemesis partition:ring,kill --nodes 5 --seed 7 --duration 3500ms --clients 9 --rate 300 --keys 3 --op-timeout 300ms --settle 1s",
+		"--profile abd --nodes 5 --n 3 --nemesis kill --seed 4 --duration 3s --claims all",
 		"--profile majority-lww --r 1 --w 3 --seed 8 --duration 3s --claims converges,available",
 		"--profile one-one --nemesis pause,clock:drift --seed 9 --duration 3s --rate 0 --clients 2",
 	} {

@@ -89,6 +89,7 @@ func matrixCommand() *cobra.Command {
 	f.Uint64Var(&cfg.Base.Seed, "seed", 1, "seed of the first run; the others count up from it")
 	f.DurationVar(&duration, "duration", cfg.Base.Duration(), "length of a run, in simulated time")
 	f.IntVar(&cfg.Base.Nodes, "nodes", cfg.Base.Nodes, "nodes in the cluster")
+	f.IntVar(&cfg.Base.N, "n", 0, "replicas of a key (default: all nodes)")
 	f.IntVar(&cfg.Base.Clients, "clients", cfg.Base.Clients, "operations in flight at most")
 	f.Float64Var(&cfg.Base.Rate, "rate", cfg.Base.Rate, "operations a second in all; 0: as fast as they go")
 	f.IntVar(&cfg.Base.Keys, "keys", cfg.Base.Keys, "keys in use at a time")

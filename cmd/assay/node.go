@@ -12,10 +12,10 @@ import (
 const nodeHelp = `Run one node of the reference store, until SIGINT or SIGTERM.
 
 Clients speak HTTP:
-  curl -X PUT --data-binary hello http://127.0.0.1:7001/v1/kv/greeting
-  curl http://127.0.0.1:7001/v1/kv/greeting
-  curl -X DELETE http://127.0.0.1:7001/v1/kv/greeting
-  curl http://127.0.0.1:7001/healthz`
+  curl -X PUT --data-binary hello http://127.0.0.1:7801/v1/kv/greeting
+  curl http://127.0.0.1:7801/v1/kv/greeting
+  curl -X DELETE http://127.0.0.1:7801/v1/kv/greeting
+  curl http://127.0.0.1:7801/healthz`
 
 func nodeCommand() *cobra.Command {
 	cfg := node.DefaultConfig()

@@ -49,7 +49,8 @@ func runCommand() *cobra.Command {
 		Long:  fmt.Sprintf(runHelp, profileHelp(), nemesisHelp(), claimHelp()),
 		Example: `  assay run --profile majority-lww --nemesis clock
   assay run --world docker --profile abd --nemesis partition,kill,pause,clock --duration 1m
-  assay run --profile abd --nodes 5 --nemesis partition:ring --seed 7 --json`,
+  assay run --profile abd --nodes 5 --nemesis partition:ring --seed 7 --json
+  assay run --profile abd --nodes 5 --n 3 --nemesis kill`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.complete(&spec, c.Flags()); err != nil {
@@ -66,9 +67,9 @@ func runCommand() *cobra.Command {
 	fl.DurationVar(&f.duration, "duration", spec.Duration(), "length of the run; an eighth of it comes before the faults, a quarter after them")
 	fl.Uint64Var(&spec.Seed, "seed", 0, "decides everything that is left to chance (default: a fresh one)")
 	fl.IntVar(&spec.Nodes, "nodes", spec.Nodes, "nodes in the cluster")
-	fl.IntVar(&spec.N, "n", 0, "replicas of a key (default: as the profile says)")
-	fl.IntVar(&spec.R, "r", 0, "replicas that a read waits for (default: as the profile says)")
-	fl.IntVar(&spec.W, "w", 0, "replicas that a write waits for (default: as the profile says)")
+	fl.IntVar(&spec.N, "n", 0, "replicas of a key (default: all nodes)")
+	fl.IntVar(&spec.R, "r", 0, "replicas that a read waits for (default: as the profile says, for that many replicas)")
+	fl.IntVar(&spec.W, "w", 0, "replicas that a write waits for (default: as the profile says, for that many replicas)")
 	fl.IntVar(&spec.Clients, "clients", spec.Clients, "operations in flight at most")
 	fl.Float64Var(&spec.Rate, "rate", spec.Rate, "operations a second in all; 0: as fast as they go")
 	fl.IntVar(&spec.Keys, "keys", spec.Keys, "keys in use at a time")

@@ -4,9 +4,14 @@ package docker_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	dockerclient "github.com/docker/docker/client"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/harness"
@@ -31,6 +36,51 @@ func BenchmarkStart(b *testing.B) {
 	}
 	b.ReportMetric(up.Seconds()*1000/float64(b.N), "ms/start")
 	b.ReportMetric(down.Seconds()*1000/float64(b.N), "ms/close")
+}
+
+// BenchmarkStartBare is the engine's own part of BenchmarkStart: as many
+// containers of the same image, made and started all at once by nothing but the
+// engine, with no order between them and nothing to wait for.
+func BenchmarkStartBare(b *testing.B) {
+	warm, err := docker.Start(b.Context(), docker.Config{System: testSystem{}, Nodes: 1})
+	require.NoError(b, err)
+	require.NoError(b, warm.Close(b.Context()))
+	engine, err := dockerclient.NewClientWithOpts(dockerclient.FromEnv, dockerclient.WithAPIVersionNegotiation())
+	require.NoError(b, err)
+	defer engine.Close()
+	images, err := engine.ImageList(b.Context(), image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", "assay/agent"))})
+	require.NoError(b, err)
+	require.NotEmpty(b, images)
+	const containers = 12 // five nodes, their holders, and two agents
+	var up time.Duration
+	for b.Loop() {
+		t0 := time.Now()
+		var ids [containers]string
+		var wg sync.WaitGroup
+		for i := range ids {
+			wg.Go(func() {
+				c, err := engine.ContainerCreate(b.Context(), &container.Config{Image: images[0].ID, OpenStdin: true,
+					Env: []string{"ASSAY_AGENT_ROLE=holder"}}, &container.HostConfig{}, nil, nil, "")
+				if ids[i] = c.ID; err == nil {
+					err = engine.ContainerStart(b.Context(), c.ID, container.StartOptions{})
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		up += time.Since(t0)
+		for _, id := range ids {
+			wg.Go(func() {
+				if err := engine.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true}); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	b.ReportMetric(up.Seconds()*1000/float64(b.N), "ms/start")
 }
 
 // BenchmarkFaults measures what each fault takes until it is in force.

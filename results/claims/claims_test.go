@@ -56,6 +56,26 @@ func TestExpectations(t *testing.T) {
 	require.Equal(t, string(want), b.String())
 }
 
+// With more nodes than replicas one thing changes: a coordinator may hold no copy.
+func TestMoreNodesThanReplicas(t *testing.T) {
+	for _, p := range sut.Profiles() {
+		s := claims.Setting{Nodes: p.N, N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}
+		more := s
+		more.Nodes += 2
+		for _, c := range claims.All() {
+			for mask := range 16 {
+				f := claims.Faults{Partition: mask&1 != 0, Kill: mask&2 != 0, Pause: mask&4 != 0, Clock: mask&8 != 0}
+				want := claims.Expect(s, c, f)
+				if c == checkers.Available && want.Holds && f.Partition {
+					require.Equal(t, "one-one", p.Name)
+					want = claims.Expectation{Reason: "one replica is enough, but a coordinator that is none may be cut off from all 3"}
+				}
+				require.Equal(t, want, claims.Expect(more, c, f), "%s %s %+v", p.Name, c, f)
+			}
+		}
+	}
+}
+
 // More faults never make a promise.
 func TestFaultsOnlyTakeAway(t *testing.T) {
 	kinds := []string{"partition", "kill", "pause", "clock"}

@@ -13,6 +13,7 @@ import (
 
 // Setting is what theory needs to know of a store's configuration.
 type Setting struct {
+	Nodes     int // at least N; 0 is N
 	N, R, W   int
 	Agreed    bool // a majority agrees on each change (CASPaxos); Logical and WriteBack do not matter
 	Logical   bool // stamps from a quorum, not from wall clocks
@@ -136,6 +137,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 
 func (s Setting) converges(f Faults) Expectation {
 	switch {
+	case s.N == 1:
+		return holds("there is one replica, and nobody it could differ from")
 	case f.Kill:
 		return breaks("a replica that was down missed writes, and there is no anti-entropy and no hint to tell it later")
 	case f.Partition:
@@ -159,6 +162,8 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
 	case s.Agreed:
 		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
+	case f.Partition && s.Nodes > s.N:
+		return breaks("one replica is enough, but a coordinator that is none may be cut off from all %d", s.N)
 	case f.Partition:
 		return holds("one replica is enough, and each coordinator is one itself")
 	}

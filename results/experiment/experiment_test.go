@@ -12,6 +12,7 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/results"
+	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/results/experiment"
 )
 
@@ -20,6 +21,27 @@ func spec(profile, faults string, seed uint64) experiment.Spec {
 	s.Profile, s.Nemesis, s.Seed = profile, faults, seed
 	s.SetDuration(4 * time.Second)
 	return s
+}
+
+// R and W follow from the replicas of a key, not from the nodes, and what theory
+// expects knows both numbers.
+func TestFewerReplicasThanNodes(t *testing.T) {
+	s := spec("abd", "", 1)
+	s.Nodes, s.N = 5, 3
+	require.NoError(t, s.Validate())
+	got, err := s.Setting()
+	require.NoError(t, err)
+	require.Equal(t, claims.Setting{Nodes: 5, N: 3, R: 2, W: 2, Logical: true, WriteBack: true, Fsync: true}, got)
+	s.N, s.R = 4, 1
+	got, err = s.Setting()
+	require.NoError(t, err)
+	require.Equal(t, []int{4, 1, 3}, []int{got.N, got.R, got.W})
+
+	s = spec("abd", "", 1)
+	s.Nodes, s.N, s.Claims = 5, 3, claims.All()
+	out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+	require.NoError(t, err)
+	require.Equal(t, checkers.Held, out.Verdict, "%+v", out.Results)
 }
 
 // A run leaves everything that it is judged by, and replaying what it left
@@ -177,7 +199,9 @@ func TestValidateNamesTheField(t *testing.T) {
 		"no room":           func(s *experiment.Spec) { s.SetDuration(0) },
 		"R is 4":            func(s *experiment.Spec) { s.R = 4 },
 		"W is 4":            func(s *experiment.Spec) { s.W = 4 },
-		"N is 2":            func(s *experiment.Spec) { s.N = 2 },
+		"4 replicas":        func(s *experiment.Spec) { s.N = 4 },
+		"-1 replicas":       func(s *experiment.Spec) { s.N = -1 },
+		"W is 3":            func(s *experiment.Spec) { s.N, s.W = 2, 3 },
 		"operation timeout": func(s *experiment.Spec) { s.OpTimeout = 0 },
 	} {
 		s := spec("abd", "", 1)

@@ -8,6 +8,7 @@
 package experiment
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ type Spec struct {
 	World   string
 	Profile string
 	Nodes   int
-	N, R, W int // 0: as the profile says
+	N, R, W int // 0: for N all nodes, for R and W as the profile says for that N
 	// Workload is one of Workloads; "": as fits the profile.
 	Workload string
 	Nemesis  string
@@ -94,7 +95,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	if err != nil {
 		return claims.Setting{}, err
 	}
-	return claims.Setting{N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}, nil
+	return claims.Setting{Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}, nil
 }
 
 // Faults is what theory needs to know of the faults.
@@ -112,16 +113,12 @@ func (s *Spec) profile() (sut.Profile, error) {
 	if err != nil {
 		return sut.Profile{}, err
 	}
-	p = p.For(s.Nodes)
+	p = p.For(cmp.Or(s.N, s.Nodes))
 	// The store gives up before its clients do, so that they hear what is
 	// known of the outcome, and has sent everything again by then.
 	p.Timeout = s.OpTimeout / 2
 	p.Retry = p.Timeout / 10
-	for _, o := range []struct{ set, to *int }{{&s.N, &p.N}, {&s.R, &p.R}, {&s.W, &p.W}} {
-		if *o.set != 0 {
-			*o.to = *o.set
-		}
-	}
+	p.R, p.W = cmp.Or(s.R, p.R), cmp.Or(s.W, p.W)
 	return p, nil
 }
 
@@ -151,6 +148,8 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
 	case s.Nodes < 1 || s.Nodes > replica.MaxNodes:
 		return fmt.Errorf("%d nodes: take 1 to %d", s.Nodes, replica.MaxNodes)
+	case p.N < 1 || p.N > s.Nodes:
+		return fmt.Errorf("%d replicas of a key on %d nodes: take 1 to %d", p.N, s.Nodes, s.Nodes)
 	case s.Clients < 1 || s.Clients > 10_000:
 		return fmt.Errorf("%d clients: take 1 to 10000", s.Clients)
 	case s.Keys < 1:

@@ -142,8 +142,12 @@ func (c *Config) runAll(ctx context.Context, cells []*cell) error {
 
 // table makes the cells of the table, and the run directories they point to.
 func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, error) {
-	m := &results.Matrix{Title: fmt.Sprintf("Claims and what %d simulated runs a cell showed (%d nodes, %v each, seeds %d to %d)",
-		c.Runs, c.Base.Nodes, c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1)}
+	nodes := fmt.Sprintf("%d nodes", c.Base.Nodes)
+	if n := c.Base.N; n != 0 && n != c.Base.Nodes {
+		nodes += fmt.Sprintf(", %d replicas of a key", n)
+	}
+	m := &results.Matrix{Title: fmt.Sprintf("Claims and what %d simulated runs a cell showed (%s, %v each, seeds %d to %d)",
+		c.Runs, nodes, c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1)}
 	for _, mix := range c.Mixes {
 		m.Columns = append(m.Columns, mix.Name)
 	}

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -57,22 +58,45 @@ type Record struct {
 	// Stamp is the version, as the store prints it. A deleted key has one, a
 	// key that was never written has not.
 	Stamp string
+	// Elsewhere, of Local: the node is no replica of the key.
+	Elsewhere bool
 }
+
+// Option changes one request.
+type Option struct{ param, value string }
+
+// R makes a request wait for the answers of n replicas instead of the configured
+// number; a write waits for them where it asks for stamps.
+func R(n int) Option { return Option{httpapi.ParamR, strconv.Itoa(n)} }
+
+// W makes a request wait for n durable copies instead of the configured number;
+// a read waits for them where it writes back.
+func W(n int) Option { return Option{httpapi.ParamW, strconv.Itoa(n)} }
 
 // Get reads a key through the cluster. Its errors are definite: a read changes
 // nothing.
-func (c *Client) Get(ctx context.Context, key string) (Record, error) {
-	return c.read(ctx, "get", httpapi.PathKV, key)
+func (c *Client) Get(ctx context.Context, key string, opts ...Option) (Record, error) {
+	a, err := c.do(ctx, "get", http.MethodGet, httpapi.PathKV, key, nil, opts...)
+	var e *Error
+	if errors.As(err, &e) && e.Code == httpapi.CodeAbsent {
+		return Record{Stamp: e.stamp}, nil
+	}
+	if err != nil {
+		return Record{}, asRead(err)
+	}
+	return Record{Found: true, Value: a.body, Stamp: a.stamp}, nil
 }
 
 // Put writes a key and gives the version written.
-func (c *Client) Put(ctx context.Context, key string, value []byte) (stamp string, err error) {
-	return c.write(ctx, "put", http.MethodPut, key, value)
+func (c *Client) Put(ctx context.Context, key string, value []byte, opts ...Option) (stamp string, err error) {
+	a, err := c.do(ctx, "put", http.MethodPut, httpapi.PathKV, key, value, opts...)
+	return a.stamp, err
 }
 
 // Delete makes a key absent and gives the version of the tombstone.
-func (c *Client) Delete(ctx context.Context, key string) (stamp string, err error) {
-	return c.write(ctx, "delete", http.MethodDelete, key, nil)
+func (c *Client) Delete(ctx context.Context, key string, opts ...Option) (stamp string, err error) {
+	a, err := c.do(ctx, "delete", http.MethodDelete, httpapi.PathKV, key, nil, opts...)
+	return a.stamp, err
 }
 
 // CAS writes a key if it has the value expect, or is absent when expect is nil,
@@ -129,7 +153,7 @@ func (c *Client) Local(ctx context.Context, keys ...string) ([]Record, error) {
 	}
 	recs := make([]Record, len(keys))
 	for i, r := range out.Records {
-		recs[i] = Record{Found: r.Found && !r.Deleted, Value: r.Value, Stamp: r.Stamp}
+		recs[i] = Record{Found: r.Found && !r.Deleted, Value: r.Value, Stamp: r.Stamp, Elsewhere: r.Elsewhere}
 	}
 	return recs, nil
 }
@@ -152,26 +176,6 @@ func (c *Client) Health(ctx context.Context) (httpapi.Health, error) {
 	return h, nil
 }
 
-func (c *Client) read(ctx context.Context, op, prefix, key string) (Record, error) {
-	a, err := c.do(ctx, op, http.MethodGet, prefix, key, nil)
-	var e *Error
-	if errors.As(err, &e) && e.Code == httpapi.CodeAbsent {
-		return Record{Stamp: e.stamp}, nil
-	}
-	if err != nil {
-		return Record{}, asRead(err)
-	}
-	return Record{Found: true, Value: a.body, Stamp: a.stamp}, nil
-}
-
-func (c *Client) write(ctx context.Context, op, method, key string, value []byte) (stamp string, err error) {
-	a, err := c.do(ctx, op, method, httpapi.PathKV, key, value)
-	if err != nil {
-		return "", err
-	}
-	return a.stamp, nil
-}
-
 // answer is a response with a status of 2xx.
 type answer struct {
 	stamp string
@@ -191,13 +195,18 @@ const maxBody = 64 << 20
 // harmless, or the request counts as idempotent, by its method (GET, HEAD,
 // OPTIONS, TRACE) or an Idempotency-Key header. PUT, DELETE and POST do not, and must
 // not get that header.
-func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []byte) (answer, error) {
+func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []byte, opts ...Option) (answer, error) {
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		// Before it has a connection, nothing of a request can have left.
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+prefix+httpapi.EscapeKey(key), bytes.NewReader(body))
+	url, mark := "http://"+c.addr+prefix+httpapi.EscapeKey(key), "?"
+	for _, o := range opts {
+		url += mark + o.param + "=" + o.value
+		mark = "&"
+	}
+	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, c.failed(op, key, true, err)
 	}

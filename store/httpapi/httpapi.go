@@ -19,6 +19,12 @@
 // allowed, and a slash may stand for itself. Answers about one key carry its
 // version in the [HeaderStamp] header; a key that was deleted has one too.
 // Errors are [Error] bodies.
+//
+// Any node answers for any key under /v1/kv. A request may have quorums of its
+// own, 1 to the number of replicas:
+//
+//	GET /v1/kv/{key}?r=1        answer what the first replica says
+//	PUT /v1/kv/{key}?w=3        three durable copies before the answer
 package httpapi
 
 import (
@@ -35,10 +41,21 @@ const (
 	PathHealth   = "/healthz"
 )
 
+// Parameters of requests under PathKV: the answers that a read waits for (or a
+// write, for stamps) and the durable copies that a write waits for (or a read
+// that writes back). Without them the configured quorums apply.
+const (
+	ParamR = "r"
+	ParamW = "w"
+)
+
 // Headers of answers.
 const (
 	HeaderStamp   = "X-Assay-Stamp"   // counter.node.boot.seq; not set for a key that was never written
 	HeaderReached = "X-Assay-Reached" // how many replicas had answered in the deciding round
+	// HeaderReplicas are the nodes that hold the key, such as 0,3,4; answers
+	// under PathLocalKey have it.
+	HeaderReplicas = "X-Assay-Replicas"
 )
 
 // Limits on what a client may send, in bytes. A longer key or value is refused
@@ -111,6 +128,8 @@ type LocalRecord struct {
 	Deleted bool   `json:"deleted"`         // the record is a tombstone
 	Value   []byte `json:"value,omitempty"` // base64
 	Stamp   string `json:"stamp,omitempty"`
+	// Elsewhere: this node is no replica of the key, and not meant to have it.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // Health is the answer to PathHealth. Its status is 503 when Ready is false.
@@ -130,6 +149,7 @@ type Health struct {
 	MonoNS int64  `json:"mono_ns"`
 	// The settings in force.
 	Nodes     int    `json:"nodes"`
+	N         int    `json:"n"`
 	R         int    `json:"r"`
 	W         int    `json:"w"`
 	Protocol  string `json:"protocol"`

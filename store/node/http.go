@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,9 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 	}
 	var ok bool
 	if q.Key, ok = parseKey(w, escaped); !ok {
+		return
+	}
+	if q.R, q.W, ok = parseQuorums(w, r.URL.RawQuery); !ok {
 		return
 	}
 	if q.Op == replica.Put {
@@ -128,11 +132,16 @@ func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped str
 		refuse(w, httpapi.CodeStorage, err.Error())
 		return
 	}
+	w.Header().Set(httpapi.HeaderReplicas, nodeList(n.placement.Replicas(key)))
 	if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
 		w.Header().Set(httpapi.HeaderStamp, rec.Stamp.String())
 	}
 	if rec.Absent() {
-		refuse(w, httpapi.CodeAbsent, "this node does not hold the key")
+		text := "this node does not hold the key"
+		if !n.holds(key) {
+			text = "this node is no replica of the key; these are: " + nodeList(n.placement.Replicas(key))
+		}
+		refuse(w, httpapi.CodeAbsent, text)
 		return
 	}
 	writeValue(w, rec.Value)
@@ -171,7 +180,7 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 			refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the values of the first %d keys have more than the %d bytes that an answer may have: ask for fewer keys at a time", i+1, maxAnswer))
 			return
 		}
-		a.Records[i] = httpapi.LocalRecord{Key: escaped, Found: found, Deleted: rec.Deleted, Value: rec.Value}
+		a.Records[i] = httpapi.LocalRecord{Key: escaped, Found: found, Deleted: rec.Deleted, Value: rec.Value, Elsewhere: !n.holds(key)}
 		if found {
 			a.Records[i].Stamp = rec.Stamp.String()
 		}
@@ -187,6 +196,7 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 		Boot:      n.boot,
 		Ready:     true,
 		Nodes:     len(n.cfg.Peers),
+		N:         n.cfg.N,
 		R:         n.cfg.R,
 		W:         n.cfg.W,
 		Protocol:  (*protocolFlag)(&n.cfg.Protocol).String(),
@@ -205,6 +215,57 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	h.Wall, h.WallNS, h.MonoNS = now.Format(time.RFC3339Nano), now.UnixNano(), int64(now.Sub(n.loop.start))
 	writeJSON(w, status, h)
+}
+
+// holds says whether this node is a replica of a key.
+func (n *Node) holds(key string) bool {
+	return n.placement.Holds(replica.NodeID(n.cfg.ID), key)
+}
+
+// nodeList gives nodes as 0,3,4.
+func nodeList(nodes []replica.NodeID) string {
+	words := make([]string, len(nodes))
+	for i, n := range nodes {
+		words[i] = strconv.Itoa(int(n))
+	}
+	return strings.Join(words, ",")
+}
+
+// parseQuorums reads a request's own quorums, or answers that it cannot. How
+// large they can be is the core's to say. A parameter that nobody knows may be
+// one of these misspelt, and is refused: its quorum would not be what was asked
+// for.
+func parseQuorums(w http.ResponseWriter, query string) (r, wr int, ok bool) {
+	if query == "" {
+		return 0, 0, true
+	}
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		refuse(w, httpapi.CodeInvalid, "the query cannot be read: "+err.Error())
+		return 0, 0, false
+	}
+	for _, p := range []struct {
+		name string
+		to   *int
+	}{{httpapi.ParamR, &r}, {httpapi.ParamW, &wr}} {
+		values, there := params[p.name]
+		if !there {
+			continue
+		}
+		if len(values) == 1 {
+			*p.to, err = strconv.Atoi(values[0])
+		}
+		if len(values) != 1 || err != nil || *p.to < 1 {
+			refuse(w, httpapi.CodeInvalid, fmt.Sprintf("%s=%s is no quorum: give one number from 1 to the replicas of a key", p.name, strings.Join(values, ",")))
+			return 0, 0, false
+		}
+		delete(params, p.name)
+	}
+	if len(params) > 0 {
+		refuse(w, httpapi.CodeInvalid, fmt.Sprintf("unknown parameters in %q: there are %s and %s; a question mark in a key is written %%3F", query, httpapi.ParamR, httpapi.ParamW))
+		return 0, 0, false
+	}
+	return r, wr, true
 }
 
 // parseKey decodes a key, or answers that it cannot.

@@ -35,8 +35,10 @@ type Node struct {
 	log    *slog.Logger
 	boot   uint64
 	engine *engine.Engine
-	loop   *loop
-	peers  []*peer // the others
+	// placement is the core's; unlike the core it may be used by all.
+	placement *replica.Placement
+	loop      *loop
+	peers     []*peer // the others
 
 	peerListener, clientListener net.Listener
 	peerServer                   *grpc.Server
@@ -84,6 +86,7 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
 	}
+	n.placement = core.Placement()
 	out := make([]*outbox, len(cfg.Peers))
 	for id := range cfg.Peers {
 		if id == cfg.ID {

@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// NodeID numbers the nodes of a cluster from 0.
-type NodeID uint32
-
 // Stamps says where the order of versions comes from.
 type Stamps uint8
 
@@ -35,7 +32,7 @@ type Config struct {
 	ID       NodeID
 	Protocol Protocol
 	Nodes    int // M; nodes are 0 … M-1
-	N        int // replicas of a key; for now all nodes: N == Nodes
+	N        int // replicas of a key, 1 to Nodes; which they are says Placement
 	R, W     int // answers a read waits for, durable copies a write waits for
 	// Stamps is where versions come from.
 	Stamps Stamps
@@ -126,6 +123,12 @@ type Request struct {
 	Op    Op
 	Key   string
 	Value []byte // immutable
+	// R and W replace the configured ones for this request; 0 leaves them. A
+	// write asks R replicas for stamps if these are logical, a read that
+	// writes back makes sure of W. What a setting promises of a key holds if
+	// all its requests keep to it: above all, that the smallest R and the
+	// smallest W overlap.
+	R, W int
 	// CAS: the value that the key must have (immutable), or that it must be
 	// absent.
 	Expect       []byte

@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ring is the fastest driver there can be: three cores, a queue of messages,
+// trio is the fastest driver there can be: three cores, a queue of messages,
 // disks that are durable at once.
-type ring struct {
+type trio struct {
 	cores   [3]*Replica
 	disks   [3]mapStorage
 	queue   []packet
@@ -27,8 +27,8 @@ func (s mapStorage) Get(key string) (Record, bool, error) {
 	return rec, ok, nil
 }
 
-func newRing(b *testing.B, cfg Config) *ring {
-	g := &ring{now: Now{Mono: time.Second}}
+func newTrio(b *testing.B, cfg Config) *trio {
+	g := &trio{now: Now{Mono: time.Second}}
 	for i := range g.cores {
 		cfg.ID = NodeID(i)
 		g.disks[i] = make(mapStorage)
@@ -39,7 +39,7 @@ func newRing(b *testing.B, cfg Config) *ring {
 	return g
 }
 
-func (g *ring) carry(i int) {
+func (g *trio) carry(i int) {
 	core := g.cores[i]
 	for {
 		out := core.Take()
@@ -63,7 +63,7 @@ func (g *ring) carry(i int) {
 	}
 }
 
-func (g *ring) run() {
+func (g *trio) run() {
 	for ; g.head < len(g.queue); g.head++ {
 		p := &g.queue[g.head]
 		g.inputs++
@@ -83,7 +83,7 @@ func BenchmarkCASPaxos(b *testing.B) { benchmarkRing(b, caspaxos(3), CAS) }
 func benchmarkRing(b *testing.B, cfg Config, change Op) {
 	keys := []string{"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"}
 	value := []byte("1234567")
-	g := newRing(b, cfg)
+	g := newTrio(b, cfg)
 	for i, key := range keys { // so that a CAS finds what it expects
 		g.cores[i%3].Request(g.now, Request{ID: uint64(i), Op: Put, Key: key, Value: value})
 		g.carry(i % 3)

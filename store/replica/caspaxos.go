@@ -81,6 +81,7 @@ type proposal struct {
 	request  Request
 	step     step
 	message  Message // of the round; each round has an ID of its own
+	replicas nodeSet // of the key
 	answered nodeSet // in this round: with yes,
 	refused  nodeSet // that their disks fail,
 	rivals   nodeSet // that they have promised a higher ballot
@@ -154,7 +155,7 @@ func newProposer() proposer {
 
 // propose starts the work on a client's request.
 func (r *Replica) propose(q *Request) {
-	x := &proposal{request: *q, deadline: r.now.Mono + r.cfg.Timeout}
+	x := &proposal{request: *q, replicas: r.placement.replicas(q.Key), deadline: r.now.Mono + r.cfg.Timeout}
 	x.at = x.deadline
 	r.proposer.alarms.add(x)
 	if q.Op == Get {
@@ -223,7 +224,7 @@ func (r *Replica) prepare(x *proposal) {
 func (r *Replica) onVote(from NodeID, m *Message) {
 	r.seeRecord(&m.Record)
 	x := r.proposer.rounds[m.ID]
-	if m.Boot != r.boot || x == nil || (x.answered | x.refused | x.rivals).has(from) {
+	if m.Boot != r.boot || x == nil || !x.replicas.has(from) || (x.answered | x.refused | x.rivals).has(from) {
 		return
 	}
 	switch {
@@ -251,16 +252,17 @@ func (r *Replica) onVote(from NodeID, m *Message) {
 // forgotten when it returns.
 func (r *Replica) count(x *proposal) {
 	all := x.answered | x.refused | x.rivals
+	self := x.replicas & (1 << r.cfg.ID) // empty, if this node is no replica
 	switch {
 	case x.replied:
-		if all.len() == r.cfg.N {
+		if all == x.replicas {
 			r.retire(x)
 		}
 	case x.answered.len() >= r.cfg.majority():
 		r.decided(x)
 	case x.refused.len() > r.cfg.N-r.cfg.majority():
 		r.unavailable(x, x.refused.len(), "refused, their disks fail")
-	case x.rivals != 0 && !x.paused && all.has(r.cfg.ID) && all.len() >= r.cfg.majority():
+	case x.rivals != 0 && !x.paused && all&self == self && all.len() >= r.cfg.majority():
 		// A majority could still say yes, if all of it can be reached.
 		// While this waits for the rival it may.
 		r.retreat(x)
@@ -379,7 +381,7 @@ func (r *Replica) done(x *proposal) {
 	r.out.Replies = append(r.out.Replies, x.told)
 	x.replied = true
 	l := r.proposer.lines[x.request.Key]
-	if x.step != stepAccept || (x.answered|x.refused|x.rivals).len() == r.cfg.N {
+	if x.step != stepAccept || x.answered|x.refused|x.rivals == x.replicas {
 		r.retire(x)
 	} else {
 		l.trailing = x
@@ -490,16 +492,17 @@ func (r *Replica) round(x *proposal, s step, m *Message) {
 	r.proposer.rounds[x.message.ID] = x
 	x.began = r.now.Mono
 	r.sendVotes(x)
-	own := x.message
-	r.dispatch(r.cfg.ID, &own)
+	if x.replicas.has(r.cfg.ID) {
+		own := x.message
+		r.dispatch(r.cfg.ID, &own)
+	}
 }
 
 // sendVotes sends the round's message to the other nodes that have not
 // answered, and sets the time to do it again.
 func (r *Replica) sendVotes(x *proposal) {
-	done := x.answered | x.refused | x.rivals
-	for to := range NodeID(r.cfg.N) {
-		if to != r.cfg.ID && !done.has(to) {
+	for left := x.replicas &^ (x.answered | x.refused | x.rivals); left != 0; {
+		if to := left.pop(); to != r.cfg.ID {
 			r.send(to, &x.message)
 		}
 	}

@@ -111,7 +111,7 @@ func (c *cluster) request(m *machine, op Op, key, value string) uint64 {
 	return c.ask(m, q)
 }
 
-// ask gives any request to a node, under a new ID.
+// ask is request with everything that can be said in one.
 func (c *cluster) ask(m *machine, q Request) uint64 {
 	c.lastReq++
 	q.ID = c.lastReq

@@ -14,8 +14,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("replica: Nodes is %d: set it to the size of the cluster, 1 to %d", c.Nodes, MaxNodes)
 	case int64(c.ID) >= int64(c.Nodes):
 		return fmt.Errorf("replica: ID is %d: the nodes of a cluster of %d are 0 to %d", c.ID, c.Nodes, c.Nodes-1)
-	case c.N != c.Nodes:
-		return fmt.Errorf("replica: N is %d: every node replicates every key, so set it to Nodes, %d", c.N, c.Nodes)
+	case c.N < 1 || c.N > c.Nodes:
+		return fmt.Errorf("replica: N is %d: a cluster of %d nodes can have 1 to %d replicas of a key", c.N, c.Nodes, c.Nodes)
 	case c.R < 1 || c.R > c.N:
 		return fmt.Errorf("replica: R is %d: a read can wait for 1 to %d replicas", c.R, c.N)
 	case c.W < 1 || c.W > c.N:

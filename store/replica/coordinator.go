@@ -1,16 +1,17 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-	"math/bits"
 	"time"
 )
 
 // This file is the coordinator: it carries out a client's request in one or
-// two rounds. In a round it sends one message to all replicas that concern it,
-// sends it again every Retry to those that have not answered, and goes on when
-// enough have.
+// two rounds. In a round it sends one message to all replicas of the key that
+// concern it, sends it again every Retry to those that have not answered, and
+// goes on when enough have. Any node coordinates any key: one that is no replica
+// of it only has nobody to ask at home.
 //
 //	                 query                      store
 //	put, delete   ── highest stamp of R ──▶ ── durable at W ──▶ reply
@@ -34,6 +35,9 @@ type request struct {
 	op     Op
 	value  []byte // put
 
+	replicas nodeSet // of the key
+	r, w     int     // answers a query waits for, durable copies a store waits for
+
 	round    uint8
 	message  Message // of the round
 	answered nodeSet // in this round; for a store: known to hold the record or a newer one, durably
@@ -46,16 +50,9 @@ type request struct {
 	link              [links]link
 }
 
-// nodeSet is a set of nodes, a bit each.
-type nodeSet uint64
-
-func (s nodeSet) has(n NodeID) bool { return s&(1<<n) != 0 }
-func (s *nodeSet) add(n NodeID)     { *s |= 1 << n }
-func (s nodeSet) len() int          { return bits.OnesCount64(uint64(s)) }
-
 // begin starts the first round of a client's request.
 func (r *Replica) begin(q *Request) {
-	if err := validate(q); err != nil {
+	if err := r.validate(q); err != nil {
 		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: err})
 		return
 	}
@@ -79,24 +76,34 @@ func (r *Replica) begin(q *Request) {
 }
 
 // validate says why a request can never be carried out, nil if it can.
-func validate(q *Request) *Error {
+func (r *Replica) validate(q *Request) *Error {
+	text := ""
 	switch {
 	case q.Op < Get || q.Op > CAS:
-		return &Error{Code: CodeInvalid, Definite: true, Text: fmt.Sprintf("unknown operation %d: use get, put, delete or CAS", q.Op)}
+		text = fmt.Sprintf("unknown operation %d: use get, put, delete or CAS", q.Op)
+	case r.cfg.Protocol == CASPaxos && (q.R != 0 || q.W != 0):
+		text = "with CASPaxos a request cannot choose its quorums: leave R and W out"
 	case q.Key == "":
-		return &Error{Code: CodeInvalid, Definite: true, Text: "the key is empty: give at least one byte"}
+		text = "the key is empty: give at least one byte"
+	case q.R < 0 || q.R > r.cfg.N:
+		text = fmt.Sprintf("R is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.R, r.cfg.N, r.cfg.N, r.cfg.R)
+	case q.W < 0 || q.W > r.cfg.N:
+		text = fmt.Sprintf("W is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.W, r.cfg.N, r.cfg.N, r.cfg.W)
+	default:
+		return nil
 	}
-	return nil
+	return &Error{Code: CodeInvalid, Definite: true, Text: text}
 }
 
-// onAnswer takes a replica's answer. Late and repeated ones, and those to
-// another request, round or incarnation, change nothing.
+// onAnswer takes a replica's answer. Late and repeated ones, those to another
+// request, round or incarnation, and those of a node that is no replica of the
+// key change nothing.
 func (r *Replica) onAnswer(from NodeID, m *Message) {
 	if m.Boot != r.boot {
 		return
 	}
 	x := r.requests[m.ID]
-	if x == nil || x.round != m.Round || x.answered.has(from) || x.refused.has(from) {
+	if x == nil || x.round != m.Round || !x.replicas.has(from) || x.answered.has(from) || x.refused.has(from) {
 		return
 	}
 	switch {
@@ -123,16 +130,16 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 // forgotten when it returns.
 func (r *Replica) advance(x *request) {
 	switch {
-	case x.round == roundQuery && x.answered.len() >= r.cfg.R:
+	case x.round == roundQuery && x.answered.len() >= x.r:
 		r.queried(x)
-	case x.round == roundQuery && r.hopeless(x, r.cfg.R),
-		x.round == roundStore && !x.replied && r.hopeless(x, r.cfg.W):
+	case x.round == roundQuery && r.hopeless(x, x.r),
+		x.round == roundStore && !x.replied && r.hopeless(x, x.w):
 		r.fail(x, x.refused.len(), "refused, their disks fail")
 	case x.round == roundStore:
-		if !x.replied && x.answered.len() >= r.cfg.W {
+		if !x.replied && x.answered.len() >= x.w {
 			r.reply(x)
 		}
-		if (x.answered | x.refused).len() == r.cfg.N {
+		if x.answered|x.refused == x.replicas {
 			r.forget(x)
 		}
 	}
@@ -154,7 +161,7 @@ func (r *Replica) queried(x *request) {
 			return
 		}
 		r.storeNew(x, r.counter+1)
-	case !r.cfg.WriteBack, x.best.IsZero(), x.holders.len() >= r.cfg.W:
+	case !r.cfg.WriteBack, x.best.IsZero(), x.holders.len() >= x.w:
 		// Nobody needs to be told: write-back is off, or there is nothing
 		// to tell, or W replicas hold it already.
 		r.reply(x)
@@ -205,6 +212,8 @@ func (r *Replica) admit(q *Request) *request {
 	}
 	r.lastID++
 	x.client, x.op, x.value = q.ID, q.Op, q.Value
+	x.replicas = r.placement.replicas(q.Key)
+	x.r, x.w = cmp.Or(q.R, r.cfg.R), cmp.Or(q.W, r.cfg.W)
 	x.message = Message{ID: r.lastID, Boot: r.boot, Key: q.Key}
 	x.deadline = r.now.Mono + r.cfg.Timeout
 	x.retryAt = r.now.Mono + r.cfg.Retry
@@ -214,26 +223,25 @@ func (r *Replica) admit(q *Request) *request {
 	return x
 }
 
-// startRound sends the round's message to all replicas that have not answered
-// it already. The request may be forgotten when it returns.
+// startRound sends the round's message to all replicas of the key that have not
+// answered it already. The request may be forgotten when it returns.
 func (r *Replica) startRound(x *request, round uint8) {
 	x.round = round
 	x.message.Round = round
 	r.sendRound(x)
-	// This node's own copy comes last: its answer may be there at once, and
-	// end the round.
-	if !x.answered.has(r.cfg.ID) {
+	// This node's own copy, if it is a replica, comes last: its answer may be
+	// there at once, and end the round.
+	if x.replicas.has(r.cfg.ID) && !x.answered.has(r.cfg.ID) {
 		m := x.message // x may be forgotten meanwhile
 		r.dispatch(r.cfg.ID, &m)
 	}
 }
 
-// sendRound sends the round's message to the other nodes that have not
+// sendRound sends the round's message to the other replicas that have not
 // answered, and sets the time to do it again.
 func (r *Replica) sendRound(x *request) {
-	done := x.answered | x.refused
-	for to := range NodeID(r.cfg.N) {
-		if to != r.cfg.ID && !done.has(to) {
+	for left := x.replicas &^ (x.answered | x.refused); left != 0; {
+		if to := left.pop(); to != r.cfg.ID {
 			r.send(to, &x.message)
 		}
 	}
@@ -273,9 +281,9 @@ func (r *Replica) reply(x *request) {
 // fail ends a request that n replicas have done something about which is not
 // enough.
 func (r *Replica) fail(x *request, n int, done string) {
-	need, verb := r.cfg.R, "answer"
+	need, verb := x.r, "answer"
 	if x.round == roundStore {
-		need, verb = r.cfg.W, "store it"
+		need, verb = x.w, "store it"
 	}
 	err := &Error{
 		Code: CodeUnavailable,

@@ -42,8 +42,8 @@
 // A write gets a [Stamp]. With wall-clock stamps the coordinator takes its
 // clock (last writer wins); with logical stamps it first asks R replicas (at
 // least a majority overlap is the user's choice of R and W) for the highest
-// stamp they know and goes one above. It sends the record to all N replicas
-// and succeeds when W have it durably. A read asks all N, takes the record
+// stamp they know and goes one above. It sends the record to all N replicas of
+// the key and succeeds when W have it durably. A read asks all N, takes the record
 // with the highest stamp of the first R answers and, with WriteBack, makes
 // sure that W replicas have it before it answers. Query-tag writes with
 // write-back reads are the multi-writer ABD register (Attiya, Bar-Noy, Dolev,
@@ -55,9 +55,13 @@
 // contract, the gate, the stories. See caspaxos.go for the protocol, and for why
 // a change that is tried again is not made twice. A tombstone is kept for ever.
 //
-// All nodes hold all keys for now: N is the size of the cluster, and every
-// coordinator is a replica too. Its messages to itself never leave the core but
-// are handled as everyone's are, durability included.
+// A key lives on N of the nodes, the first N of its preference list on the ring
+// (package store/ring, [Placement]). Every node coordinates every key. One that
+// is a replica of the key asks itself too: these messages never leave the core
+// but are handled as everyone's are, durability included. One that is not has
+// no part in the quorums. All nodes must have the same Nodes and N, or they
+// would look for a key at different places and their quorums would not overlap;
+// the drivers see to that. A request may ask for an R and W of its own.
 //
 // What a failed request leaves behind: a get changes no value, and a put or
 // delete that failed while it asked for stamps has told nobody its value, so

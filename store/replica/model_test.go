@@ -29,31 +29,39 @@ func TestRandomSchedules(t *testing.T) {
 	readAll.R, readAll.W = 3, 1
 	readOne := queryTag
 	readOne.R, readOne.W = 1, 3
+	of5 := threeOfFive()
 
+	paxosOf5 := caspaxos(3)
+	paxosOf5.Nodes = 5
 	for _, c := range []struct {
 		name   string
 		cfg    Config
 		skew   time.Duration // of a node's wall clock, either way
+		min    int           // not 0: each request has an R and W of its own, at least min
 		seeds  uint64
 		broken bool
 	}{
-		{"abd 3", abd(3), time.Second, 3000, false},
-		{"abd 4", abd(4), time.Second, 500, false},
-		{"abd 5", abd(5), time.Second, 1500, false},
-		{"write-one read-all", readAll, time.Second, 1000, false},
-		{"majority lww, write-back, exact clocks", lww(3, true), 0, 1000, false},
-		{"majority lww, write-back, skewed clocks", lww(3, true), time.Second, 1000, true},
-		{"majority lww, exact clocks", lww(3, false), 0, 1000, true},
-		{"majority query-tag", queryTag, 0, 1000, true},
-		{"read-one write-all", readOne, 0, 1000, true},
-		{"caspaxos 3", caspaxos(3), time.Second, 4000, false},
-		{"caspaxos 4", caspaxos(4), time.Second, 500, false},
-		{"caspaxos 5", caspaxos(5), time.Second, 1500, false},
+		{"abd 3", abd(3), time.Second, 0, 3000, false},
+		{"abd 4", abd(4), time.Second, 0, 500, false},
+		{"abd 5", abd(5), time.Second, 0, 1500, false},
+		{"abd 3 of 5", of5, time.Second, 0, 2000, false},
+		{"abd 3 of 5, own quorums that overlap", of5, time.Second, 2, 1000, false},
+		{"abd 3 of 5, own quorums of any size", of5, time.Second, 1, 1000, true},
+		{"write-one read-all", readAll, time.Second, 0, 1000, false},
+		{"majority lww, write-back, exact clocks", lww(3, true), 0, 0, 1000, false},
+		{"majority lww, write-back, skewed clocks", lww(3, true), time.Second, 0, 1000, true},
+		{"majority lww, exact clocks", lww(3, false), 0, 0, 1000, true},
+		{"majority query-tag", queryTag, 0, 0, 1000, true},
+		{"read-one write-all", readOne, 0, 0, 1000, true},
+		{"caspaxos 3", caspaxos(3), time.Second, 0, 4000, false},
+		{"caspaxos 4", caspaxos(4), time.Second, 0, 500, false},
+		{"caspaxos 5", caspaxos(5), time.Second, 0, 1500, false},
+		{"caspaxos 3 of 5", paxosOf5, time.Second, 0, 1500, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			broken, operations := 0, 0
 			for seed := range c.seeds {
-				ops := randomRun(t, c.cfg, seed, c.skew)
+				ops := randomRun(t, c.cfg, seed, c.skew, c.min)
 				operations += len(ops)
 				switch porcupine.CheckOperationsTimeout(register, ops, 10*time.Second) {
 				case porcupine.Illegal:
@@ -74,7 +82,7 @@ func TestRandomSchedules(t *testing.T) {
 
 // randomRun makes a cluster take random steps and gives the operations that
 // may have happened, with the number of the step as time.
-func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration) []porcupine.Operation {
+func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuorum int) []porcupine.Operation {
 	const clients, steps = 4, 400
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c, err := newCluster(cfg)
@@ -141,20 +149,24 @@ func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration) []porc
 			}
 			where[client], call[client] = m, now
 			byRequest[c.lastReq+1] = client
+			q := Request{Op: Get, Key: "k"}
 			dice := rng.IntN(7)
 			if cfg.Protocol == CASPaxos {
 				dice = rng.IntN(11)
 			}
 			switch dice {
 			case 0:
-				c.request(m, Delete, "k", "")
+				q.Op = Delete
 			case 7, 8, 9, 10:
-				c.ask(m, Request{Op: CAS, Key: "k", Expect: []byte(last[client]), ExpectAbsent: last[client] == "", Value: fmt.Append(nil, now)})
+				q.Op, q.Value = CAS, fmt.Append(nil, now)
+				q.Expect, q.ExpectAbsent = []byte(last[client]), last[client] == ""
 			case 1, 2, 3:
-				c.request(m, Put, "k", fmt.Sprint(now))
-			default:
-				c.request(m, Get, "k", "")
+				q.Op, q.Value = Put, []byte(fmt.Sprint(now))
 			}
+			if minQuorum > 0 {
+				q.R, q.W = minQuorum+rng.IntN(cfg.N-minQuorum+1), minQuorum+rng.IntN(cfg.N-minQuorum+1)
+			}
+			c.ask(m, q)
 		case dice < 70 && len(c.network) > 0:
 			c.deliver(rng.IntN(len(c.network)))
 		case dice < 73 && len(c.network) > 0:

@@ -6,14 +6,15 @@ import (
 )
 
 // Replica is one node: the coordinator of its clients' requests
-// (coordinator.go, and with CASPaxos caspaxos.go), a replica of every key
-// (local.go, acceptor.go), and the gate between what it holds and what it may
-// tell (gate.go).
+// (coordinator.go, and with CASPaxos caspaxos.go), a replica of its share of the
+// keys (local.go, acceptor.go), and the gate between what it holds and what it
+// may tell (gate.go).
 type Replica struct {
-	cfg   Config
-	boot  uint64
-	store Storage
-	now   Now // of the input being handled
+	cfg       Config
+	placement *Placement
+	boot      uint64
+	store     Storage
+	now       Now // of the input being handled
 
 	// The coordinator.
 	lastID   uint64 // of the requests so far; the ID of their messages
@@ -39,7 +40,8 @@ type Replica struct {
 // and greater than at any earlier start of this node. Storage holds what was
 // durable when the node last stopped.
 func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
-	if err := cfg.Validate(); err != nil {
+	placement, err := NewPlacement(&cfg)
+	if err != nil {
 		return nil, err
 	}
 	if boot == 0 {
@@ -50,6 +52,7 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 	}
 	return &Replica{
 		cfg:        cfg,
+		placement:  placement,
 		boot:       boot,
 		store:      s,
 		requests:   make(map[uint64]*request),
@@ -60,6 +63,9 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		doubtful:   make(map[string]struct{}),
 	}, nil
 }
+
+// Placement says which nodes hold a key.
+func (r *Replica) Placement() *Placement { return r.placement }
 
 // Receive takes a message from another node. What makes no sense is ignored.
 func (r *Replica) Receive(now Now, from NodeID, m Message) {

@@ -36,15 +36,16 @@ func TestNewRejectsBadConfig(t *testing.T) {
 	}{
 		"nodes":              {func(c *Config) { c.Nodes = 65 }, "Nodes is 65: set it to the size of the cluster, 1 to 64"},
 		"id":                 {func(c *Config) { c.ID = 3 }, "ID is 3"},
-		"n":                  {func(c *Config) { c.N = 2 }, "N is 2: every node replicates every key, so set it to Nodes, 3"},
+		"n":                  {func(c *Config) { c.N = 4 }, "N is 4: a cluster of 3 nodes can have 1 to 3 replicas of a key"},
+		"n zero":             {func(c *Config) { c.N = 0 }, "N is 0"},
 		"r":                  {func(c *Config) { c.R = 4 }, "R is 4"},
 		"r zero":             {func(c *Config) { c.R = 0 }, "R is 0"},
 		"w":                  {func(c *Config) { c.W = 4 }, "W is 4"},
-		"protocol":           {func(c *Config) { c.Protocol = 7 }, "Protocol is 7: set it to Quorum (0) or CASPaxos (1)"},
-		"caspaxos, read one": {func(c *Config) { c.Protocol, c.R, c.W = CASPaxos, 1, 3 }, "R is 1 and W is 3: with CASPaxos both are the majority of N, 2"},
 		"stamps":             {func(c *Config) { c.Stamps = 9 }, "Stamps is 9"},
 		"timeout":            {func(c *Config) { c.Timeout = 0 }, "Timeout is 0s"},
 		"retry":              {func(c *Config) { c.Retry = -1 }, "Retry is -1ns"},
+		"protocol":           {func(c *Config) { c.Protocol = 7 }, "Protocol is 7: set it to Quorum (0) or CASPaxos (1)"},
+		"caspaxos, read one": {func(c *Config) { c.Protocol, c.R, c.W = CASPaxos, 1, 3 }, "R is 1 and W is 3: with CASPaxos both are the majority of N, 2"},
 	} {
 		cfg := good
 		c.change(&cfg)
@@ -62,8 +63,11 @@ func TestInvalidRequests(t *testing.T) {
 	require.NoError(t, err)
 	r.Request(Now{}, Request{ID: 7, Op: Put})
 	r.Request(Now{}, Request{ID: 8, Op: 9, Key: "k"})
+	r.Request(Now{}, Request{ID: 9, Op: Get, Key: "k", R: 4})
+	r.Request(Now{}, Request{ID: 9, Op: Get, Key: "k", W: -1})
 	out := r.Take()
-	require.Len(t, out.Replies, 2)
+	require.Len(t, out.Replies, 4)
+	require.Equal(t, "R is 4: a key has 3 replicas, so wait for 1 to 3, or 0 for the configured 2", out.Replies[2].Err.Text)
 	for _, p := range out.Replies {
 		require.Equal(t, CodeInvalid, p.Err.Code)
 		require.True(t, p.Err.Definite)

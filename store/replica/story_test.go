@@ -20,9 +20,9 @@ import (
 //
 // The commands:
 //
-//	cluster n= r= w= stamps=logical|wall write-back=on|off [retry=100ms]
+//	cluster n= r= w= stamps=logical|wall write-back=on|off [nodes=] [retry=100ms]
 //	cluster n= protocol=caspaxos [retry=100ms]
-//	put n0 k v, get n0 k, delete n0 k
+//	put n0 k v, get n0 k, delete n0 k; with R= and W= for this request alone
 //	cas n0 k old new             old: absent, for a key that must be absent
 //	deliver [from=n0] [to=n1]    what is in the network now, once, in order
 //	drop, duplicate              the same packets
@@ -55,11 +55,14 @@ func TestStories(t *testing.T) {
 func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	cfg := Config{Timeout: time.Second, Retry: 100 * time.Millisecond}
 	var protocol, stamps, writeBack string
-	d.ScanArgs(t, "n", &cfg.Nodes)
+	d.ScanArgs(t, "n", &cfg.N)
+	cfg.Nodes = cfg.N
+	d.MaybeScanArgs(t, "nodes", &cfg.Nodes)
 	d.MaybeScanArgs(t, "protocol", &protocol)
 	if protocol == "caspaxos" {
-		cfg = caspaxos(cfg.Nodes)
-		stamps = "logical"
+		nodes := cfg.Nodes
+		cfg = caspaxos(cfg.N)
+		cfg.Nodes, stamps = nodes, "logical"
 	} else {
 		d.ScanArgs(t, "r", &cfg.R)
 		d.ScanArgs(t, "w", &cfg.W)
@@ -68,7 +71,6 @@ func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	}
 	retry := cfg.Retry.String()
 	d.MaybeScanArgs(t, "retry", &retry)
-	cfg.N = cfg.Nodes
 	cfg.WriteBack = writeBack == "on"
 	if stamps == "logical" {
 		cfg.Stamps = Logical
@@ -89,18 +91,20 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 	}
 	node := func() *machine { return c.nodes[nodeNumber(t, word(0))] }
 	switch d.Cmd {
-	case "put":
-		c.request(node(), Put, word(1), word(2))
-	case "get":
-		c.request(node(), Get, word(1), "")
+	case "put", "get", "delete":
+		q := Request{Op: map[string]Op{"put": Put, "get": Get, "delete": Delete}[d.Cmd], Key: word(1)}
+		if q.Op == Put {
+			q.Value = []byte(word(2))
+		}
+		d.MaybeScanArgs(t, "R", &q.R)
+		d.MaybeScanArgs(t, "W", &q.W)
+		c.ask(node(), q)
 	case "cas":
 		q := Request{Op: CAS, Key: word(1), Expect: []byte(word(2)), Value: []byte(word(3))}
 		if word(2) == "absent" {
 			q.Expect, q.ExpectAbsent = nil, true
 		}
 		c.ask(node(), q)
-	case "delete":
-		c.request(node(), Delete, word(1), "")
 	case "deliver", "drop", "duplicate":
 		move(t, c, d)
 	case "sync":
@@ -186,6 +190,9 @@ func nodeNumber(t *testing.T, name string) NodeID {
 func (c *cluster) replicaText(m *machine, key string) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "n%d: ", m.id)
+	if m.core != nil && !m.core.placement.Holds(m.id, key) {
+		s.WriteString("no replica of it, holds ")
+	}
 	if m.core == nil {
 		fmt.Fprintf(&s, "down, on disk %s", c.heldText(m.disk[key]))
 		return s.String()

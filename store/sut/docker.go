@@ -158,6 +158,10 @@ func inspectHTTP(ctx context.Context, addr string, keys []string) ([]harness.Rep
 	}
 	out := make([]harness.Replica, len(keys))
 	for i, r := range recs {
+		if r.Elsewhere {
+			out[i].Elsewhere = true
+			continue
+		}
 		out[i].Stamp = r.Stamp
 		if !r.Found {
 			continue

@@ -98,12 +98,12 @@ func ProfileByName(name string) (Profile, error) {
 	return Profile{}, fmt.Errorf("unknown profile %q; there are: %s", name, strings.Join(names, ", "))
 }
 
-// For fits the profile to a cluster: every node is a replica of every key, and
-// R and W keep their meaning (one, a majority, all). Set N, R or W afterwards
-// to override them.
-func (p Profile) For(nodes int) Profile {
-	p.N = nodes
-	p.R, p.W = p.read.of(nodes, p.R), p.write.of(nodes, p.W)
+// For fits the profile to n replicas of a key: R and W keep their meaning (one,
+// a majority, all). The cluster has at least that many nodes; with exactly as
+// many every node holds every key. Set R or W afterwards to override them.
+func (p Profile) For(n int) Profile {
+	p.N = n
+	p.R, p.W = p.read.of(n, p.R), p.write.of(n, p.W)
 	return p
 }
 

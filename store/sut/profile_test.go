@@ -36,7 +36,8 @@ func TestProfileErrors(t *testing.T) {
 
 	p, err := ProfileByName("abd")
 	require.NoError(t, err)
-	require.ErrorContains(t, p.Validate(5), "profile abd: replica: N is 3: every node replicates every key, so set it to Nodes, 5")
+	require.NoError(t, p.Validate(5), "three replicas on five nodes")
+	require.ErrorContains(t, p.Validate(2), "profile abd: replica: N is 3: a cluster of 2 nodes can have 1 to 2 replicas of a key")
 	p.W = 4
 	require.ErrorContains(t, p.Validate(3), "W is 4")
 }

@@ -25,17 +25,23 @@ var (
 	sets = workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: workloads.RegisterOptions{Keys: 3, Rate: 150}})
 )
 
-// run runs a test of a profile under the faults of a nemesis list.
+// run runs a test of a profile under the faults of a nemesis list, with every
+// key on every node.
 func run(t testing.TB, profile string, nodes int, load harness.Workload, faults string, seed uint64) *harness.Result {
 	t.Helper()
 	p, err := sut.ProfileByName(profile)
 	require.NoError(t, err)
+	return runSystem(t, sut.New(p.For(nodes)), nodes, load, faults, seed)
+}
+
+// runSystem runs a test of a store of so many nodes.
+func runSystem(t testing.TB, system sim.System, nodes int, load harness.Workload, faults string, seed uint64) *harness.Result {
+	t.Helper()
 	specs, err := nemesis.Parse(faults)
 	require.NoError(t, err)
 	const during = 10 * time.Second
 	episodes, err := nemesis.Schedule(seed, specs, nodes, during)
 	require.NoError(t, err)
-	system := sut.New(p.For(nodes))
 	w, err := sim.New(sim.Config{System: system, Nodes: nodes, Seed: seed})
 	require.NoError(t, err)
 	ctx := context.Background()

@@ -68,6 +68,10 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 	}
 	out := make([]harness.Replica, len(keys))
 	for i, key := range keys {
+		if !n.core.Placement().Holds(replica.NodeID(id), key) {
+			out[i].Elsewhere = true
+			continue
+		}
 		rec, found := n.log.records[key]
 		if !found {
 			continue

@@ -50,7 +50,7 @@ func (s *System) Open(ctx context.Context, w harness.World, node int) (harness.C
 	return nil, unknownWorld(w)
 }
 
-// Inspect reads what a node itself holds for the keys.
+// Inspect reads what a node itself holds for the keys that it is a replica of.
 func (s *System) Inspect(ctx context.Context, w harness.World, node int, keys []string) ([]harness.Replica, error) {
 	switch w := w.(type) {
 	case *sim.World:
