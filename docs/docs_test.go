@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write the output of the commands into t
 // pages are all pages, relative to this directory.
 func pages(t *testing.T) []string {
 	var all []string
-	for _, pattern := range []string{"../*.md", "*.md", "../examples/*.md"} {
+	for _, pattern := range []string{"../*.md", "*.md", "../examples/*.md", "../store/*.md"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		all = append(all, found...)

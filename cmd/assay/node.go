@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -15,19 +14,26 @@ Clients speak HTTP:
   curl -X PUT --data-binary hello http://127.0.0.1:7801/v1/kv/greeting
   curl http://127.0.0.1:7801/v1/kv/greeting
   curl -X DELETE http://127.0.0.1:7801/v1/kv/greeting
-  curl http://127.0.0.1:7801/healthz`
+  curl http://127.0.0.1:7801/healthz
+  curl http://127.0.0.1:7801/metrics
+
+A settings file says the same as the flags, under the same names:
+  assay node --print-config > node.yaml
+  assay node --config node.yaml
+
+assay cluster runs several nodes to play with.`
 
 func nodeCommand() *cobra.Command {
-	cfg := node.DefaultConfig()
+	line := node.NewCommandLine()
 	c := &cobra.Command{
 		Use:   "node",
 		Short: "run one node of the reference store",
 		Long:  nodeHelp,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return node.Run(c.Context(), cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+			return line.Run(c.Context(), os.Stdout, os.Stderr)
 		},
 	}
-	cfg.RegisterFlags(c.Flags())
+	line.RegisterFlags(c.Flags())
 	return c
 }

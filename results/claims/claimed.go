@@ -22,7 +22,7 @@ func All() []checkers.Claim {
 func Claimed(profile string) []checkers.Claim {
 	strong := []checkers.Claim{checkers.Linearizable, checkers.FreshReads, checkers.NoLostWrites, checkers.Recovers}
 	switch profile {
-	case "one-one":
+	case "read-repair-only", "one-one":
 		return []checkers.Claim{checkers.Converges, checkers.NoLostWrites, checkers.Recovers}
 	case "read-one-write-all", "write-one-read-all", "majority-lww", "majority-lww-writeback",
 		"majority-query-tag", "abd", "abd-nofsync", "caspaxos":

@@ -19,6 +19,11 @@ type Setting struct {
 	Logical   bool // stamps from a quorum, not from wall clocks
 	WriteBack bool // reads make sure that W replicas hold what they return
 	Fsync     bool // nothing is acknowledged before it is durable
+	// AntiEntropy: replicas compare their records, and get what they lack.
+	AntiEntropy bool
+	// ReadRepair: a read sends the newest record to replicas that answered
+	// with an older one.
+	ReadRepair bool
 }
 
 // overlap says whether every read quorum meets every write quorum.
@@ -136,15 +141,21 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 }
 
 func (s Setting) converges(f Faults) Expectation {
+	remedy := "there is no anti-entropy and no hint to tell it later"
+	if s.ReadRepair {
+		remedy = "read repair tells it only if somebody reads the key"
+	}
 	switch {
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
+	case s.AntiEntropy:
+		return holds("replicas compare their records in pairs, and what one has missed it gets from the others")
 	case f.Kill:
-		return breaks("a replica that was down missed writes, and there is no anti-entropy and no hint to tell it later")
+		return breaks("a replica that was down missed writes, and %s", remedy)
 	case f.Partition:
-		return breaks("a replica that was cut off missed writes, and there is no anti-entropy and no hint to tell it later")
+		return breaks("a replica that was cut off missed writes, and %s", remedy)
 	case f.Pause:
-		return breaks("a coordinator that wakes up after its time limit no longer sends, and there is no anti-entropy to do it later")
+		return breaks("a coordinator that wakes up after its time limit no longer sends, and %s", remedy)
 	}
 	if s.Agreed {
 		return breaks("a change that met a rival and ran out of time stays at a minority, and there is no anti-entropy")

@@ -95,7 +95,10 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	if err != nil {
 		return claims.Setting{}, err
 	}
-	return claims.Setting{Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync}, nil
+	return claims.Setting{
+		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
+		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
+	}, nil
 }
 
 // Faults is what theory needs to know of the faults.

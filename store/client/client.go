@@ -29,6 +29,7 @@ import (
 // kept and used again.
 type Client struct {
 	addr      string
+	scheme    string
 	transport *http.Transport
 }
 
@@ -37,7 +38,8 @@ type Client struct {
 func New(addr string) *Client {
 	dialer := &net.Dialer{KeepAlive: 10 * time.Second}
 	return &Client{
-		addr: addr,
+		addr:   addr,
+		scheme: "http",
 		// Not http.DefaultTransport's proxy: it could answer for the node.
 		transport: &http.Transport{
 			DialContext:         dialer.DialContext,
@@ -201,7 +203,7 @@ func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []
 		// Before it has a connection, nothing of a request can have left.
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	url, mark := "http://"+c.addr+prefix+httpapi.EscapeKey(key), "?"
+	url, mark := c.scheme+"://"+c.addr+prefix+httpapi.EscapeKey(key), "?"
 	for _, o := range opts {
 		url += mark + o.param + "=" + o.value
 		mark = "&"

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -45,6 +46,8 @@ type Options struct {
 	MemTableSize uint64
 	// FS is the file system, nil for the operating system's.
 	FS vfs.FS
+	// Synced hears how long each group commit took; nil: nobody asks.
+	Synced func(took time.Duration)
 	// Log takes Pebble's own errors; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -54,8 +57,10 @@ type Options struct {
 type Engine struct {
 	db    *pebble.DB
 	dir   string
+	log   *slog.Logger
 	fsync bool
-	key   []byte // scratch of Apply
+	heard func(time.Duration) // Options.Synced, never nil
+	key   []byte              // scratch of Apply
 
 	syncer sync.WaitGroup
 	wake   chan struct{} // to the syncer: applied has grown, or closing
@@ -73,6 +78,9 @@ type Engine struct {
 func Open(dir string, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.Synced == nil {
+		o.Synced = func(time.Duration) {}
 	}
 	if o.CacheSize == 0 {
 		o.CacheSize = defaultCacheSize
@@ -95,7 +103,9 @@ func Open(dir string, o Options) (*Engine, error) {
 	e := &Engine{
 		db:    db,
 		dir:   dir,
+		log:   o.Log,
 		fsync: o.Fsync,
+		heard: o.Synced,
 		wake:  make(chan struct{}, 1),
 		moved: make(chan struct{}, 1),
 	}
@@ -226,13 +236,25 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// claim writes the owner into a new directory, and compares it in an old one.
+// claim writes the owner and the layout into a new directory, and compares them
+// in an old one.
 func (e *Engine) claim(owner string) error {
 	v, err := e.meta(ownerKey)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("engine: read owner of %s: %w", e.dir, err)
+	}
+	l, err := e.meta(layoutKey)
+	if err != nil {
+		return fmt.Errorf("engine: read layout of %s: %w", e.dir, err)
+	}
+	switch {
+	case v != nil && string(l) != fmt.Sprint(layout):
+		return fmt.Errorf("engine: data directory %s has layout %q, and this program only reads layout %d: another version of it has written the directory; use that version, or give an empty directory to start with nothing", e.dir, l, layout)
 	case v == nil:
+		// The layout first: a directory with an owner has one.
+		if err := e.setMeta(layoutKey, fmt.Append(nil, layout)); err != nil {
+			return fmt.Errorf("engine: write layout of %s: %w", e.dir, err)
+		}
 		if err := e.setMeta(ownerKey, []byte(owner)); err != nil {
 			return fmt.Errorf("engine: write owner of %s: %w", e.dir, err)
 		}

@@ -16,8 +16,11 @@ var ErrCorrupt = errors.New("stored bytes are damaged")
 
 // The layout of the database.
 //
-//	"k" key     a record
-//	"m" name    something about the store itself
+//	"k" hash key   a record; hash is the key's replica.KeyHash, 8 bytes, big endian
+//	"m" name       something about the store itself
+//
+// So the records lie in the order in which replicas compare theirs, and a range
+// of hashes is one range on disk.
 //
 // Every value is sealed:
 //
@@ -33,14 +36,29 @@ const (
 	sealSize     = 5
 )
 
+// layout is the number of the layout above. It is kept in the directory.
+//
+//	1  records under "k" key; not kept
+//	2  records in order of the key's hash
+const layout = 2
+
 var (
-	bootKey  = []byte("mboot")
-	ownerKey = []byte("mowner")
+	bootKey   = []byte("mboot")
+	ownerKey  = []byte("mowner")
+	layoutKey = []byte("mlayout")
 )
 
 func recordKey(buf []byte, key string) []byte {
-	return append(append(buf, 'k'), key...)
+	return append(hashKey(buf, replica.KeyHash(key)), key...)
 }
+
+// hashKey is where the keys with a hash begin.
+func hashKey(buf []byte, hash uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(buf, 'k'), hash)
+}
+
+// recordPrefix is what stands before the key of a record.
+const recordPrefix = 1 + 8
 
 // diskRecord is a record on disk. Its shape is this package's own, so that a
 // change of the message format cannot change what old disks mean.

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -25,11 +26,13 @@ func (e *Engine) syncLoop() {
 			return
 		}
 		if to > from {
+			start := time.Now()
 			err := guard(func() error { return e.db.LogData(nil, pebble.Sync) })
 			if err != nil {
 				_ = e.fail(fmt.Errorf("engine: sync %s: %w", e.dir, err)) // the owner hears it from Progress
 				return
 			}
+			e.heard(time.Since(start))
 			e.mu.Lock()
 			e.durable = to
 			e.mu.Unlock()

@@ -8,7 +8,8 @@
 //	POST   /v1/cas/{key}    body: a [CAS]             204 | 409 [Error] with what was seen
 //	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
 //	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
-//	GET    /healthz                                   200 | 503 [Health]
+//	GET    /healthz         is it ready? its clocks   200 | 503 [Health]
+//	GET    /metrics         for Prometheus            200
 //
 // Compare-and-set is there when the cluster runs CASPaxos:
 //
@@ -39,6 +40,7 @@ const (
 	PathLocalKey = "/v1/local/"
 	PathLocal    = "/v1/local"
 	PathHealth   = "/healthz"
+	PathMetrics  = "/metrics"
 )
 
 // Parameters of requests under PathKV: the answers that a read waits for (or a
@@ -59,7 +61,7 @@ const (
 )
 
 // Limits on what a client may send, in bytes. A longer key or value is refused
-// with CodeInvalid or CodeTooLarge.
+// with CodeKeyTooLong or CodeTooLarge.
 const (
 	MaxKey   = 4 << 10
 	MaxValue = 1 << 20
@@ -99,16 +101,17 @@ type Code string
 
 // The codes, with the HTTP status they come with.
 const (
-	CodeAbsent      Code = "absent"      // 404: the key is not there; a read that succeeded
-	CodeNoRoute     Code = "no-route"    // 404: no such path
-	CodeMethod      Code = "method"      // 405
-	CodeInvalid     Code = "invalid"     // 400
-	CodeMismatch    Code = "mismatch"    // 409: compare-and-set found something else, see Error.Seen
-	CodeTooLarge    Code = "too-large"   // 413
-	CodeBusy        Code = "busy"        // 429: too many requests in flight at this node
-	CodeStorage     Code = "storage"     // 500: the node's disk failed, or holds damaged bytes
-	CodeUnavailable Code = "unavailable" // 503: too few replicas answered in time
-	CodeStopping    Code = "stopping"    // 503: the node is shutting down
+	CodeAbsent      Code = "absent"       // 404: the key is not there; a read that succeeded
+	CodeNoRoute     Code = "no-route"     // 404: no such path
+	CodeMethod      Code = "method"       // 405
+	CodeInvalid     Code = "invalid"      // 400
+	CodeMismatch    Code = "mismatch"     // 409: compare-and-set found something else, see Error.Seen
+	CodeKeyTooLong  Code = "key-too-long" // 414
+	CodeTooLarge    Code = "too-large"    // 413: the value, or what was asked for at once
+	CodeBusy        Code = "busy"         // 429: too many requests in flight at this node, or too large ones
+	CodeStorage     Code = "storage"      // 500: the node's disk failed, or holds damaged bytes
+	CodeUnavailable Code = "unavailable"  // 503: too few replicas answered in time
+	CodeStopping    Code = "stopping"     // 503: the node is shutting down
 )
 
 // LocalQuestion is the body of a POST to PathLocal.
@@ -148,14 +151,18 @@ type Health struct {
 	WallNS int64  `json:"wall_ns"`
 	MonoNS int64  `json:"mono_ns"`
 	// The settings in force.
-	Nodes     int    `json:"nodes"`
-	N         int    `json:"n"`
-	R         int    `json:"r"`
-	W         int    `json:"w"`
-	Protocol  string `json:"protocol"`
-	Stamps    string `json:"stamps"`
-	WriteBack bool   `json:"write_back"`
-	Fsync     bool   `json:"fsync"`
+	Nodes      int    `json:"nodes"`
+	N          int    `json:"n"`
+	R          int    `json:"r"`
+	W          int    `json:"w"`
+	Protocol   string `json:"protocol"` // quorum or caspaxos
+	Stamps     string `json:"stamps"`
+	WriteBack  bool   `json:"write_back"`
+	ReadRepair string `json:"read_repair"` // off or async
+	// AntiEntropyNS is the time from one comparison with a peer to the next,
+	// in nanoseconds; 0: never.
+	AntiEntropyNS int64 `json:"anti_entropy_ns"`
+	Fsync         bool  `json:"fsync"`
 }
 
 // EscapeKey encodes a key for a path. Unlike [url.PathEscape] it also encodes

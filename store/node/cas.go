@@ -22,15 +22,19 @@ func (n *Node) serveCAS(w http.ResponseWriter, r *http.Request, escaped string) 
 		refuse(w, httpapi.CodeMethod, r.Method+` is not for compare-and-set: POST {"expect": "old", "value": "new"}`)
 		return
 	}
-	defer n.inFlight.Add(-1)
-	if n.inFlight.Add(1) > int64(n.cfg.MaxInFlight) {
-		refuse(w, httpapi.CodeBusy, fmt.Sprintf("node %d works on %d requests already: try again later, or another node", n.cfg.ID, n.cfg.MaxInFlight))
+	if !n.enter(w) {
 		return
 	}
+	defer n.budget.leave()
 	key, ok := parseKey(w, escaped)
 	if !ok {
 		return
 	}
+	size := bodySize(r, maxCAS)
+	if !n.reserve(w, size) {
+		return
+	}
+	defer n.budget.release(size)
 	body, ok := readBody(w, r, maxCAS)
 	if !ok {
 		return

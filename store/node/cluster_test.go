@@ -23,6 +23,7 @@ import (
 // cluster is a few nodes in this process, on loopback.
 type cluster struct {
 	t     testing.TB
+	log   io.Writer // nil: the test's
 	nodes []*member
 }
 
@@ -43,7 +44,12 @@ var errDisk = errors.New("injected: input/output error")
 // system in memory that forgets what was not synced; otherwise it is on the
 // real disk.
 func startCluster(t testing.TB, n int, crashable bool, change func(*Config)) *cluster {
-	c := &cluster{t: t}
+	return startLoggedCluster(t, n, crashable, nil, change)
+}
+
+// startLoggedCluster is startCluster with the nodes' log going to w.
+func startLoggedCluster(t testing.TB, n int, crashable bool, w io.Writer, change func(*Config)) *cluster {
+	c := &cluster{t: t, log: w}
 	peers := make([]string, n)
 	clients := make([]string, n)
 	for i := range n {
@@ -104,7 +110,9 @@ func (c *cluster) start(i int) {
 		}))
 	}
 	log := slog.New(slog.NewTextHandler(testLog{c.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if _, ok := c.t.(*testing.B); ok {
+	if c.log != nil {
+		log = slog.New(slog.NewTextHandler(c.log, nil))
+	} else if _, ok := c.t.(*testing.B); ok {
 		log = slog.New(slog.DiscardHandler)
 	}
 	node, err := open(m.cfg, log, fs)

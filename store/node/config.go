@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -10,10 +11,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assay-chaos/assay/store/replica"
+	"github.com/assay-chaos/assay/store/trust"
 )
 
 // Config is how one node of a cluster runs. Cluster, Peers and the settings
-// from N to WriteBack must be the same at all nodes; a node refuses the
+// from N to AntiEntropy must be the same at all nodes; a node refuses the
 // messages of one that differs.
 type Config struct {
 	// ID is this node's place in Peers.
@@ -29,12 +31,19 @@ type Config struct {
 	// them for R and W.
 	N, R, W int
 	// Protocol is how replicas come to hold one value. With CASPaxos R and W
-	// are majorities, and Stamps and WriteBack mean nothing.
+	// are majorities, Stamps and WriteBack mean nothing, and there is no
+	// ReadRepair and no AntiEntropy.
 	Protocol replica.Protocol
 	// Stamps is where versions come from.
 	Stamps replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
 	WriteBack bool
+	// ReadRepair is what a read does, after its answer, for replicas that
+	// answered with an older record.
+	ReadRepair replica.ReadRepair
+	// AntiEntropy is the time from one comparison with a peer to the next; 0:
+	// replicas are never compared; [AntiEntropyAuto]: as suits the Protocol.
+	AntiEntropy time.Duration
 	// Fsync: a write is acknowledged only when it is on disk. Without it a
 	// killed node forgets its last writes.
 	Fsync bool
@@ -44,27 +53,39 @@ type Config struct {
 	// MaxInFlight bounds the requests that this node works on; more are
 	// refused at once.
 	MaxInFlight int
+	// MaxInFlightBytes bounds the memory for what those requests bring and
+	// for the answers about many local keys.
+	MaxInFlightBytes int64
 	// Dir is where the node keeps its data.
 	Dir string
 	// ListenPeer and ListenClient are the host:port to listen on for other
 	// nodes and for clients.
 	ListenPeer, ListenClient string
+	// TLS are the certificates with which nodes and clients trust each other.
+	// Without them whoever reaches the addresses can talk.
+	TLS trust.Files
 }
+
+// AntiEntropyAuto is once a second, and never with CASPaxos, which cannot have
+// anti-entropy. So a node that is only told its protocol gets what goes with it.
+const AntiEntropyAuto time.Duration = math.MinInt64
 
 // DefaultConfig gives a cluster of one node on loopback. With Peers set it
 // gives an ABD register on majorities, the strongest setting.
 func DefaultConfig() Config {
 	return Config{
-		Cluster:      "assay",
-		Stamps:       replica.Logical,
-		WriteBack:    true,
-		Fsync:        true,
-		Timeout:      time.Second,
-		Retry:        100 * time.Millisecond,
-		MaxInFlight:  1024,
-		Dir:          "data",
-		ListenPeer:   "127.0.0.1:7800",
-		ListenClient: "127.0.0.1:7801",
+		Cluster:          "assay",
+		Stamps:           replica.Logical,
+		WriteBack:        true,
+		AntiEntropy:      AntiEntropyAuto,
+		Fsync:            true,
+		Timeout:          time.Second,
+		Retry:            100 * time.Millisecond,
+		MaxInFlight:      1024,
+		MaxInFlightBytes: 256 << 20,
+		Dir:              "data",
+		ListenPeer:       "127.0.0.1:7800",
+		ListenClient:     "127.0.0.1:7801",
 	}
 }
 
@@ -80,13 +101,19 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.Var((*protocolFlag)(&c.Protocol), "protocol", "how replicas come to hold one value: quorum (R and W replicas) or caspaxos (majorities; has compare-and-set)")
 	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
+	f.Var((*readRepairFlag)(&c.ReadRepair), "read-repair", "what a read does for replicas with older records: off, or async (sends them the newest one after the answer)")
+	f.Var((*antiEntropyFlag)(&c.AntiEntropy), "anti-entropy", "time from one comparison of all records with a peer to the next; 0: never; auto: 1s, and never with caspaxos, which cannot have it")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
 	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
 	f.IntVar(&c.MaxInFlight, "max-in-flight", c.MaxInFlight, "requests worked on at a time; more are refused")
+	f.Int64Var(&c.MaxInFlightBytes, "max-in-flight-bytes", c.MaxInFlightBytes, "memory for what those requests bring, in bytes; more are refused")
 	f.StringVar(&c.Dir, "data", c.Dir, "directory of the node's data")
 	f.StringVar(&c.ListenPeer, "listen-peer", c.ListenPeer, "host:port to listen on for other nodes")
 	f.StringVar(&c.ListenClient, "listen-client", c.ListenClient, "host:port to listen on for clients")
+	f.StringVar(&c.TLS.CA, "tls-ca", c.TLS.CA, "PEM file of the authority whose nodes and clients are trusted; none: no TLS")
+	f.StringVar(&c.TLS.Cert, "tls-cert", c.TLS.Cert, "PEM file of this node's certificate, for server and client authentication and this node's host in --peers")
+	f.StringVar(&c.TLS.Key, "tls-key", c.TLS.Key, "PEM file of its private key")
 }
 
 // Args gives the flags that make this configuration, for whoever starts a node
@@ -106,7 +133,7 @@ func (c *Config) Args() []string {
 	return args
 }
 
-// withDefaults fills in what is zero.
+// withDefaults fills in what is zero or auto.
 func (c Config) withDefaults() Config {
 	if len(c.Peers) == 0 {
 		c.Peers = []string{c.ListenPeer}
@@ -120,11 +147,17 @@ func (c Config) withDefaults() Config {
 	if c.W == 0 {
 		c.W = c.N/2 + 1
 	}
+	if c.AntiEntropy == AntiEntropyAuto {
+		c.AntiEntropy = time.Second
+		if c.Protocol == replica.CASPaxos {
+			c.AntiEntropy = 0
+		}
+	}
 	return c
 }
 
 // Validate says which field is wrong and what would be right. Zero fields that
-// have a default are right.
+// have a default are right, and so is AntiEntropyAuto.
 func (c *Config) Validate() error {
 	d := c.withDefaults()
 	switch {
@@ -140,6 +173,11 @@ func (c *Config) Validate() error {
 		return errors.New("node: ListenClient (--listen-client) is empty: give the host:port to listen on for clients")
 	case d.MaxInFlight < 1:
 		return fmt.Errorf("node: MaxInFlight (--max-in-flight) is %d: allow at least one request", d.MaxInFlight)
+	case d.MaxInFlightBytes < maxQuestion+maxAnswer:
+		return fmt.Errorf("node: MaxInFlightBytes (--max-in-flight-bytes) is %d: allow at least %d, the cost of one question about many local keys", d.MaxInFlightBytes, maxQuestion+maxAnswer)
+	}
+	if err := d.TLS.Validate(); err != nil {
+		return fmt.Errorf("node: TLS (--tls-ca, --tls-cert, --tls-key): %w", err)
 	}
 	seen := make(map[string]int)
 	for i, p := range d.Peers {
@@ -158,28 +196,30 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// replica is the protocol core's part of a configuration without zero fields.
+// replica is the protocol core's part of a configuration that has its defaults.
 func (c *Config) replica() replica.Config {
 	return replica.Config{
-		ID:        replica.NodeID(c.ID),
-		Nodes:     len(c.Peers),
-		N:         c.N,
-		R:         c.R,
-		W:         c.W,
-		Protocol:  c.Protocol,
-		Stamps:    c.Stamps,
-		WriteBack: c.WriteBack,
-		Timeout:   c.Timeout,
-		Retry:     c.Retry,
+		ID:          replica.NodeID(c.ID),
+		Nodes:       len(c.Peers),
+		N:           c.N,
+		R:           c.R,
+		W:           c.W,
+		Protocol:    c.Protocol,
+		Stamps:      c.Stamps,
+		WriteBack:   c.WriteBack,
+		ReadRepair:  c.ReadRepair,
+		AntiEntropy: c.AntiEntropy,
+		Timeout:     c.Timeout,
+		Retry:       c.Retry,
 	}
 }
 
 // settings is what all nodes must agree on, in words that show a difference.
 func (c *Config) settings() string {
-	if c.Protocol == replica.CASPaxos { // stamps and write-back mean nothing
+	if c.Protocol == replica.CASPaxos { // the rest means nothing, or has one value
 		return fmt.Sprintf("nodes=%d n=%d protocol=caspaxos", len(c.Peers), c.N)
 	}
-	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack)
+	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t read-repair=%s anti-entropy=%s", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack, c.ReadRepair, c.AntiEntropy)
 }
 
 // stampsFlag is replica.Stamps as a flag.
@@ -235,3 +275,45 @@ func (p *protocolFlag) Set(text string) error {
 }
 
 func (*protocolFlag) Type() string { return "quorum|caspaxos" }
+
+// readRepairFlag is replica.ReadRepair as a flag.
+type readRepairFlag replica.ReadRepair
+
+func (r *readRepairFlag) String() string { return replica.ReadRepair(*r).String() }
+
+func (r *readRepairFlag) Set(text string) error {
+	for _, v := range []replica.ReadRepair{replica.ReadRepairOff, replica.ReadRepairAsync} {
+		if text == v.String() {
+			*r = readRepairFlag(v)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither off nor async", text)
+}
+
+func (*readRepairFlag) Type() string { return "off|async" }
+
+// antiEntropyFlag is Config.AntiEntropy as a flag.
+type antiEntropyFlag time.Duration
+
+func (a *antiEntropyFlag) String() string {
+	if time.Duration(*a) == AntiEntropyAuto {
+		return "auto"
+	}
+	return time.Duration(*a).String()
+}
+
+func (a *antiEntropyFlag) Set(text string) error {
+	if text == "auto" {
+		*a = antiEntropyFlag(AntiEntropyAuto)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is neither auto nor a number with its unit, for example 1s or 250ms", text)
+	}
+	*a = antiEntropyFlag(d)
+	return nil
+}
+
+func (*antiEntropyFlag) Type() string { return "auto|duration" }

@@ -12,6 +12,12 @@
 // oldest, since the core sends again what still matters. So streams may block
 // on the loop, and the loop blocks on nothing but local memory and the disk.
 //
+// Around it, each in a file of its own: config.go and file.go say how a node is
+// set up; limits.go bounds what others can make it hold and for how long; tls.go
+// says who may talk to it, with the certificates of store/trust; metrics.go
+// tells Prometheus how it does. What comes from outside and cannot be understood
+// ends its connection with a line in the log.
+//
 // Decisions about replication belong into the core, not here. Nothing here
 // knows of being tested.
 package node

@@ -28,17 +28,23 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	switch {
 	case strings.HasPrefix(path, httpapi.PathKV):
-		n.serveKV(w, r, path[len(httpapi.PathKV):])
+		n.metrics.measured(w, r, func(w http.ResponseWriter, r *http.Request) {
+			n.serveKV(w, r, path[len(httpapi.PathKV):])
+		})
 	case strings.HasPrefix(path, httpapi.PathCAS):
-		n.serveCAS(w, r, path[len(httpapi.PathCAS):])
+		n.metrics.measured(w, r, func(w http.ResponseWriter, r *http.Request) {
+			n.serveCAS(w, r, path[len(httpapi.PathCAS):])
+		})
 	case strings.HasPrefix(path, httpapi.PathLocalKey):
 		n.serveLocalKey(w, r, path[len(httpapi.PathLocalKey):])
 	case path == httpapi.PathLocal:
 		n.serveLocal(w, r)
 	case path == httpapi.PathHealth:
 		n.serveHealth(w, r)
+	case path == httpapi.PathMetrics:
+		n.metricsHandler.ServeHTTP(w, r)
 	default:
-		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s{key} or %s", httpapi.PathKV, httpapi.PathCAS, httpapi.PathLocalKey, httpapi.PathHealth))
+		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s{key}, %s or %s", httpapi.PathKV, httpapi.PathCAS, httpapi.PathLocalKey, httpapi.PathHealth, httpapi.PathMetrics))
 	}
 }
 
@@ -57,11 +63,10 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 		refuse(w, httpapi.CodeMethod, r.Method+" is not for keys: use GET, PUT or DELETE")
 		return
 	}
-	defer n.inFlight.Add(-1)
-	if n.inFlight.Add(1) > int64(n.cfg.MaxInFlight) {
-		refuse(w, httpapi.CodeBusy, fmt.Sprintf("node %d works on %d requests already: try again later, or another node", n.cfg.ID, n.cfg.MaxInFlight))
+	if !n.enter(w) {
 		return
 	}
+	defer n.budget.leave()
 	var ok bool
 	if q.Key, ok = parseKey(w, escaped); !ok {
 		return
@@ -70,6 +75,11 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 		return
 	}
 	if q.Op == replica.Put {
+		size := bodySize(r, httpapi.MaxValue)
+		if !n.reserve(w, size) {
+			return
+		}
+		defer n.budget.release(size)
 		if q.Value, ok = readBody(w, r, httpapi.MaxValue); !ok {
 			return
 		}
@@ -154,6 +164,15 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 		refuse(w, httpapi.CodeMethod, r.Method+` is not for many local keys: POST {"keys": ["a", "b"]}`)
 		return
 	}
+	if !n.enter(w) {
+		return
+	}
+	defer n.budget.leave()
+	size := bodySize(r, maxQuestion) + maxAnswer
+	if !n.reserve(w, size) {
+		return
+	}
+	defer n.budget.release(size)
 	body, ok := readBody(w, r, maxQuestion)
 	if !ok {
 		return
@@ -191,18 +210,20 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 // serveHealth tells who this node is and what its clocks show.
 func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 	h := httpapi.Health{
-		Node:      uint32(n.cfg.ID),
-		Cluster:   n.cfg.Cluster,
-		Boot:      n.boot,
-		Ready:     true,
-		Nodes:     len(n.cfg.Peers),
-		N:         n.cfg.N,
-		R:         n.cfg.R,
-		W:         n.cfg.W,
-		Protocol:  (*protocolFlag)(&n.cfg.Protocol).String(),
-		Stamps:    (*stampsFlag)(&n.cfg.Stamps).String(),
-		WriteBack: n.cfg.WriteBack,
-		Fsync:     n.cfg.Fsync,
+		Node:          uint32(n.cfg.ID),
+		Cluster:       n.cfg.Cluster,
+		Boot:          n.boot,
+		Ready:         true,
+		Nodes:         len(n.cfg.Peers),
+		N:             n.cfg.N,
+		R:             n.cfg.R,
+		W:             n.cfg.W,
+		Protocol:      (*protocolFlag)(&n.cfg.Protocol).String(),
+		Stamps:        (*stampsFlag)(&n.cfg.Stamps).String(),
+		WriteBack:     n.cfg.WriteBack,
+		ReadRepair:    n.cfg.ReadRepair.String(),
+		AntiEntropyNS: int64(n.cfg.AntiEntropy),
+		Fsync:         n.cfg.Fsync,
 	}
 	_, err := n.engine.Progress()
 	if n.stopping.Load() {
@@ -268,6 +289,24 @@ func parseQuorums(w http.ResponseWriter, query string) (r, wr int, ok bool) {
 	return r, wr, true
 }
 
+// enter takes a place for a request, or answers that there is none.
+func (n *Node) enter(w http.ResponseWriter) bool {
+	if n.budget.enter() {
+		return true
+	}
+	refuse(w, httpapi.CodeBusy, fmt.Sprintf("node %d works on %d requests already: try again later, or another node", n.cfg.ID, n.cfg.MaxInFlight))
+	return false
+}
+
+// reserve takes memory for a request, or answers that there is not enough.
+func (n *Node) reserve(w http.ResponseWriter, bytes int64) bool {
+	if n.budget.reserve(bytes) {
+		return true
+	}
+	refuse(w, httpapi.CodeBusy, fmt.Sprintf("the requests in flight at node %d leave no room for %d bytes more: try again later, or another node", n.cfg.ID, bytes))
+	return false
+}
+
 // parseKey decodes a key, or answers that it cannot.
 func parseKey(w http.ResponseWriter, escaped string) (key string, ok bool) {
 	key, err := httpapi.UnescapeKey(escaped)
@@ -277,7 +316,7 @@ func parseKey(w http.ResponseWriter, escaped string) (key string, ok bool) {
 	case key == "":
 		refuse(w, httpapi.CodeInvalid, "the key is empty")
 	case len(key) > httpapi.MaxKey:
-		refuse(w, httpapi.CodeInvalid, fmt.Sprintf("the key has %d bytes, and %d are allowed", len(key), httpapi.MaxKey))
+		refuse(w, httpapi.CodeKeyTooLong, fmt.Sprintf("the key has %d bytes, and %d are allowed", len(key), httpapi.MaxKey))
 	default:
 		return key, true
 	}
@@ -286,6 +325,10 @@ func parseKey(w http.ResponseWriter, escaped string) (key string, ok bool) {
 
 // readBody reads at most limit bytes, or answers that there are more.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
+	if r.ContentLength > limit {
+		refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the body has %d bytes, and %d are allowed", r.ContentLength, limit))
+		return nil, false
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err == nil {
 		return body, true
@@ -322,6 +365,12 @@ func refuse(w http.ResponseWriter, code httpapi.Code, text string) {
 }
 
 func fail(w http.ResponseWriter, e httpapi.Error) {
+	if o, ok := w.(*outcome); ok {
+		o.err = e
+	}
+	if e.Code == httpapi.CodeBusy {
+		w.Header().Set("Retry-After", "1")
+	}
 	writeJSON(w, statusOf(e.Code), e)
 }
 
@@ -335,6 +384,8 @@ func statusOf(c httpapi.Code) int {
 		return http.StatusBadRequest
 	case httpapi.CodeMismatch:
 		return http.StatusConflict
+	case httpapi.CodeKeyTooLong:
+		return http.StatusRequestURITooLong
 	case httpapi.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case httpapi.CodeBusy:

@@ -79,6 +79,12 @@ func (l *loop) run() {
 	timer := time.NewTimer(never)
 	defer timer.Stop()
 	for {
+		// A deadline that has moved on is left to fire: the early Tick finds
+		// nothing to do, and most rounds need no work on the timer.
+		if d := l.core.Deadline(); d != 0 && d < l.armed {
+			timer.Reset(d - time.Since(l.start))
+			l.armed = d
+		}
 		select {
 		case <-l.stop:
 			return
@@ -99,12 +105,6 @@ func (l *loop) run() {
 			if o != nil {
 				o.flush()
 			}
-		}
-		// A deadline that has moved on is left to fire: the early Tick finds
-		// nothing to do, and most rounds need no work on the timer.
-		if d := l.core.Deadline(); d != 0 && d < l.armed {
-			timer.Reset(d - time.Since(l.start))
-			l.armed = d
 		}
 	}
 }

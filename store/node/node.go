@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,7 +44,10 @@ type Node struct {
 	peerListener, clientListener net.Listener
 	peerServer                   *grpc.Server
 	clientServer                 *http.Server
-	inFlight                     atomic.Int64
+	budget                       budget
+	received                     []atomic.Uint64 // messages, by node
+	metrics                      *metrics
+	metricsHandler               http.Handler
 	stopping                     atomic.Bool
 }
 
@@ -63,7 +67,13 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 	}
 	cfg = cfg.withDefaults()
 	log = log.With("node", cfg.ID)
-	n := &Node{cfg: cfg, log: log}
+	who, err := loadIdentity(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
+	}
+	n := &Node{cfg: cfg, log: log, received: make([]atomic.Uint64, len(cfg.Peers)), metrics: newMetrics()}
+	n.metricsHandler = n.metrics.handler()
+	n.budget.maxRequests, n.budget.maxBytes = int64(cfg.MaxInFlight), cfg.MaxInFlightBytes
 	defer func() {
 		if err != nil {
 			n.release()
@@ -75,6 +85,9 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 		Owner: fmt.Sprintf("%s/%d", cfg.Cluster, cfg.ID),
 		FS:    fs,
 		Log:   log,
+		Synced: func(took time.Duration) {
+			n.metrics.syncs.Observe(took.Seconds())
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
@@ -92,7 +105,7 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 		if id == cfg.ID {
 			continue
 		}
-		p, err := newPeer(&cfg, id, log)
+		p, err := newPeer(&cfg, id, who, log)
 		if err != nil {
 			return nil, err
 		}
@@ -100,21 +113,24 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 		out[id] = p.out
 	}
 	n.loop = newLoop(core, n.engine, out, log)
-	n.peerServer = newPeerServer(&n.cfg, log, n.deliver)
+	n.peerServer = newPeerServer(&n.cfg, who, log, n.deliver)
 	n.clientServer = &http.Server{
-		Handler:           http.HandlerFunc(n.serveHTTP),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second, // a slow body counts as in flight
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:  http.HandlerFunc(n.serveHTTP),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	limitClients(n.clientServer, cfg.Timeout)
+	watchClients(n.clientServer, log)
+	n.metrics.watch(n)
 	listen := net.ListenConfig{Control: quickRetransmit}
 	if n.peerListener, err = listen.Listen(context.Background(), "tcp", cfg.ListenPeer); err != nil {
 		return nil, fmt.Errorf("node %d: listen for peers (--listen-peer): %w", cfg.ID, err)
 	}
+	n.peerListener = &watchedListener{Listener: n.peerListener, what: "connection of a peer closed", log: log, stopping: &n.stopping}
 	if n.clientListener, err = net.Listen("tcp", cfg.ListenClient); err != nil {
 		return nil, fmt.Errorf("node %d: listen for clients (--listen-client): %w", cfg.ID, err)
+	}
+	if who != nil {
+		n.clientListener = tls.NewListener(n.clientListener, who.Server())
 	}
 	return n, nil
 }
@@ -129,7 +145,7 @@ func (n *Node) ClientAddr() net.Addr { return n.clientListener.Addr() }
 // shuts the node down. It is called once.
 func (n *Node) Serve(ctx context.Context) error {
 	n.log.Info("node serves",
-		"cluster", n.cfg.Cluster, "boot", n.boot, "settings", n.cfg.settings(), "fsync", n.cfg.Fsync,
+		"cluster", n.cfg.Cluster, "boot", n.boot, "settings", n.cfg.settings(), "fsync", n.cfg.Fsync, "tls", n.cfg.TLS.Enabled(),
 		"peers", n.PeerAddr().String(), "clients", n.ClientAddr().String(), "data", n.cfg.Dir)
 
 	failed := make(chan error, 2)
@@ -198,6 +214,7 @@ func (n *Node) release() {
 
 // deliver hands a peer's batch to the loop.
 func (n *Node) deliver(ctx context.Context, from replica.NodeID, batch []replica.Message) error {
+	n.received[from].Add(uint64(len(batch)))
 	select {
 	case n.loop.peers <- inbound{from, batch}:
 		return nil

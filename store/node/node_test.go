@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/store/client"
@@ -44,7 +46,7 @@ func TestEveryNodeServesEveryKey(t *testing.T) {
 // The majority serves while a node is down. The node comes back with what it
 // had made durable, and a read with write-back brings it up to date.
 func TestCrashAndCatchUp(t *testing.T) {
-	c := startCluster(t, 3, true, nil)
+	c := startCluster(t, 3, true, func(c *Config) { c.AntiEntropy = 0 })
 	ctx := within(t, 20*time.Second)
 	_, err := c.nodes[2].client.Put(ctx, "a", []byte("1"))
 	require.NoError(t, err)
@@ -81,6 +83,62 @@ func TestCrashAndCatchUp(t *testing.T) {
 	require.Equal(t, got, local[0], "write-back stores at the coordinator too")
 }
 
+// With anti-entropy nobody has to read: a node that was down gets what it lacks
+// within a few intervals, and so does one that has lost everything. (To go on
+// with an empty disk takes more: this node writes nothing, so that it does not
+// matter that its boot number was lost too.)
+func TestMissedWritesArriveByThemselves(t *testing.T) {
+	c := startCluster(t, 3, true, func(c *Config) { c.AntiEntropy = 100 * time.Millisecond })
+	ctx := within(t, 20*time.Second)
+	var keys []string
+	for i := range 100 {
+		keys = append(keys, key(i))
+		_, err := c.nodes[i%3].client.Put(ctx, keys[i], []byte("old"))
+		require.NoError(t, err)
+	}
+	c.crash(2)
+	for _, k := range keys[:50] {
+		_, err := c.nodes[0].client.Put(ctx, k, []byte("new"))
+		require.NoError(t, err)
+	}
+	_, err := c.nodes[1].client.Delete(ctx, keys[60])
+	require.NoError(t, err)
+	want := func(i int) client.Record {
+		switch {
+		case i < 50:
+			return client.Record{Found: true, Value: []byte("new")}
+		case i == 60:
+			return client.Record{}
+		}
+		return client.Record{Found: true, Value: []byte("old")}
+	}
+
+	for _, emptied := range []bool{false, true} {
+		if emptied {
+			c.crash(2)
+			c.nodes[2].fs = vfs.NewCrashableMem()
+		}
+		c.start(2)
+		fresh := client.New(c.nodes[2].cfg.ListenClient) // has no connection from before
+		start := time.Now()
+		for {
+			got, err := fresh.Local(ctx, keys...)
+			require.NoError(t, err)
+			lacks := slices.IndexFunc(keys, func(k string) bool {
+				i := slices.Index(keys, k)
+				return got[i].Stamp == "" || got[i].Found != want(i).Found || string(got[i].Value) != string(want(i).Value)
+			})
+			if lacks < 0 {
+				break
+			}
+			require.Less(t, time.Since(start), 5*time.Second, "it still lacks %s: %+v", keys[lacks], got[lacks])
+			time.Sleep(5 * time.Millisecond)
+		}
+		fresh.Close()
+		t.Logf("emptied=%v: whole again after %v", emptied, time.Since(start).Round(time.Millisecond))
+	}
+}
+
 // Without a majority nothing is served, and a write says honestly that it may
 // yet happen.
 func TestMinorityRefuses(t *testing.T) {
@@ -102,6 +160,9 @@ func TestMinorityRefuses(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, httpapi.CodeUnavailable, e.Code)
 	require.True(t, client.Definite(err))
+	text := scrape(t, c.nodes[0].cfg.ListenClient)
+	require.EqualValues(t, 1, figure(t, text, `assay_request_duration_seconds_count{op="PUT",outcome="unknown-unavailable"}`))
+	require.EqualValues(t, 1, figure(t, text, `assay_request_duration_seconds_count{op="GET",outcome="refused-unavailable"}`))
 }
 
 func TestManyClients(t *testing.T) {
@@ -180,8 +241,8 @@ func TestHostileKeysAndValues(t *testing.T) {
 		words string
 	}{
 		{"", 1, httpapi.CodeInvalid, "empty"},
-		{strings.Repeat("k", httpapi.MaxKey+1), 1, httpapi.CodeInvalid, "4097 bytes"},
-		{"big", httpapi.MaxValue + 1, httpapi.CodeTooLarge, "1048576 bytes"},
+		{strings.Repeat("k", httpapi.MaxKey+1), 1, httpapi.CodeKeyTooLong, "4097 bytes"},
+		{"big", httpapi.MaxValue + 1, httpapi.CodeTooLarge, "1048576 are allowed"},
 	} {
 		_, err := cl.Put(ctx, test.key, make([]byte, test.size))
 		require.ErrorAs(t, err, &e)
@@ -265,7 +326,7 @@ func TestBusy(t *testing.T) {
 		_, err := c.nodes[0].client.Get(ctx, "a")
 		waits <- err
 	}()
-	require.Eventually(t, func() bool { return c.nodes[0].node.inFlight.Load() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.nodes[0].node.budget.requests.Load() == 1 }, 5*time.Second, time.Millisecond)
 	_, err := c.nodes[0].client.Put(ctx, "a", nil)
 	var e *client.Error
 	require.ErrorAs(t, err, &e)
@@ -275,7 +336,7 @@ func TestBusy(t *testing.T) {
 
 	require.ErrorAs(t, <-waits, &e)
 	require.Equal(t, httpapi.CodeUnavailable, e.Code)
-	require.Zero(t, c.nodes[0].node.inFlight.Load())
+	require.Zero(t, c.nodes[0].node.budget.requests.Load())
 }
 
 // Bytes that are no gRPC, or no batch, close their connection and nothing else.

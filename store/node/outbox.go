@@ -87,7 +87,21 @@ func (o *outbox) take(buf []replica.Message) (batch []replica.Message, dropped i
 	return batch, dropped
 }
 
+// waiting tells how many messages wait to be taken, and their size.
+func (o *outbox) waiting() (messages, bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.pending), o.bytes
+}
+
 // size is about what a message takes in memory and on the wire, in bytes.
 func size(m *replica.Message) int {
-	return 64 + len(m.Key) + len(m.Record.Value)
+	n := 64 + len(m.Key) + len(m.Record.Value)
+	if m.Tree != nil {
+		n += 9 * len(m.Tree.Sums)
+		for i := range m.Tree.Keys {
+			n += 48 + len(m.Tree.Keys[i].Key)
+		}
+	}
+	return n
 }

@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -41,13 +41,16 @@ type peer struct {
 	conn   *grpc.ClientConn
 	header metadata.MD
 	log    *slog.Logger
+
+	sent, dropped atomic.Uint64 // messages
 }
 
-func newPeer(cfg *Config, id int, log *slog.Logger) (*peer, error) {
+func newPeer(cfg *Config, id int, who *identity, log *slog.Logger) (*peer, error) {
 	addr := cfg.Peers[id]
+	log = log.With("peer", id, "addr", addr)
 	dialer := net.Dialer{Timeout: dialTimeout, Control: quickRetransmit}
 	conn, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(dialCredentials(who, log)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr)
 		}),
@@ -77,7 +80,7 @@ func newPeer(cfg *Config, id int, log *slog.Logger) (*peer, error) {
 			metaTo, strconv.Itoa(id),
 			metaSettings, cfg.settings(),
 		),
-		log: log.With("peer", id, "addr", addr),
+		log: log,
 	}, nil
 }
 
@@ -143,6 +146,7 @@ func (p *peer) use(s grpc.ClientStream) error {
 		var dropped int
 		batch, dropped = p.out.take(batch)
 		if dropped > 0 {
+			p.dropped.Add(uint64(dropped))
 			p.log.Info("messages to peer dropped: it did not take them", "messages", dropped)
 		}
 		if len(batch) == 0 {
@@ -159,6 +163,7 @@ func (p *peer) use(s grpc.ClientStream) error {
 			}
 			return err
 		}
+		p.sent.Add(uint64(len(batch)))
 		clear(batch)
 	}
 }
@@ -166,15 +171,15 @@ func (p *peer) use(s grpc.ClientStream) error {
 // newPeerServer makes the receiving side. Every stream hands its batches to
 // deliver, which blocks while the loop is busy: that holds the sender back by
 // flow control.
-func newPeerServer(cfg *Config, log *slog.Logger, deliver func(ctx context.Context, from replica.NodeID, batch []replica.Message) error) *grpc.Server {
-	s := grpc.NewServer(
+func newPeerServer(cfg *Config, who *identity, log *slog.Logger, deliver func(ctx context.Context, from replica.NodeID, batch []replica.Message) error) *grpc.Server {
+	s := grpc.NewServer(append(peerLimits(),
+		grpc.Creds(acceptCredentials(who)),
 		grpc.ForceServerCodecV2(codec{}),
-		grpc.MaxRecvMsgSize(maxBatch),
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: peerSilence}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	handler := func(_ any, stream grpc.ServerStream) error {
 		from, err := admit(cfg, stream.Context())
 		if err != nil {
@@ -184,7 +189,9 @@ func newPeerServer(cfg *Config, log *slog.Logger, deliver func(ctx context.Conte
 		for {
 			var batch []replica.Message
 			if err := stream.RecvMsg(&batch); err != nil {
-				if errors.Is(err, io.EOF) || stream.Context().Err() != nil {
+				// gRPC ends the stream itself before it tells of a message that
+				// is malformed or too large, so the context says nothing.
+				if c := status.Code(err); errors.Is(err, io.EOF) || c == codes.Canceled || c == codes.Unavailable {
 					return nil
 				}
 				log.Warn("stream from peer closed", "from", from, "error", err)
@@ -221,6 +228,9 @@ func admit(cfg *Config, ctx context.Context) (replica.NodeID, error) {
 	from, err := strconv.Atoi(get(metaFrom))
 	if err != nil || from < 0 || from >= len(cfg.Peers) || from == cfg.ID {
 		return 0, status.Errorf(codes.PermissionDenied, "the sender says it is node %q, and there are %d nodes, this one is %d: check its --id", get(metaFrom), len(cfg.Peers), cfg.ID)
+	}
+	if err := checkPeerHost(ctx, cfg, from); err != nil {
+		return 0, err
 	}
 	if s := get(metaSettings); s != cfg.settings() {
 		return 0, status.Errorf(codes.FailedPrecondition, "node %d has the settings %q, and node %d has %q: all nodes must have the same", cfg.ID, cfg.settings(), from, s)

@@ -39,10 +39,11 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 		{func(c *Config) { c.ID = 0 }, 0, "check its --id"},
 		{func(c *Config) { c.WriteBack = false }, 0, "write-back=false"},
 		{func(c *Config) { c.Stamps = replica.WallClock }, 0, "stamps=wall"},
+		{func(c *Config) { c.AntiEntropy = 0 }, 0, "anti-entropy=0s"},
 	} {
 		cfg := right
 		test.change(&cfg)
-		p, err := newPeer(&cfg, test.to, slog.New(slog.DiscardHandler))
+		p, err := newPeer(&cfg, test.to, nil, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		err = streamOnce(within(t, 10*time.Second), p)
 		require.NoError(t, p.conn.Close())
@@ -54,15 +55,17 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 // A batch that is malformed ends its stream. The node goes on, and takes a new
 // stream of the same peer.
 func TestMalformedBatchEndsTheStream(t *testing.T) {
-	c := startCluster(t, 2, true, nil)
+	log := new(logBuffer)
+	c := startLoggedCluster(t, 2, true, log, nil)
 	cfg := c.nodes[1].cfg.withDefaults()
-	p, err := newPeer(&cfg, 0, slog.New(slog.DiscardHandler))
+	p, err := newPeer(&cfg, 0, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer p.conn.Close()
 	p.out.stage(replica.Message{Type: 99})
 	p.out.flush()
 	err = streamOnce(within(t, 10*time.Second), p)
 	require.ErrorContains(t, err, "unknown type 99")
+	log.await(t, "stream from peer closed", "unknown type 99")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

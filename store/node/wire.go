@@ -91,6 +91,13 @@ func decodeBatch(data []byte, batch *[]replica.Message) error {
 			return fmt.Errorf("malformed batch: message %d has a key of %d bytes", i, len(m.Key))
 		case len(m.Record.Value) > httpapi.MaxValue:
 			return fmt.Errorf("malformed batch: message %d has a value of %d bytes", i, len(m.Record.Value))
+		case m.Tree == nil:
+			continue
+		}
+		for _, v := range m.Tree.Keys {
+			if len(v.Key) > httpapi.MaxKey {
+				return fmt.Errorf("malformed batch: message %d lists a key of %d bytes", i, len(v.Key))
+			}
 		}
 	}
 	return nil

@@ -17,6 +17,9 @@ func sampleBatch() []replica.Message {
 		{Type: replica.MsgRecord, ID: 1, Boot: 2, Key: "\x00\xff", Found: true, Record: replica.Record{Stamp: stamp, Value: []byte{0, 255}}},
 		{Type: replica.MsgStore, ID: 3, Boot: 2, Key: "k", Record: replica.Record{Stamp: stamp, Deleted: true}},
 		{Type: replica.MsgRefuse, ID: 1 << 63, Boot: 2},
+		{Type: replica.MsgTree, ID: 4, Boot: 2, Tree: &replica.Tree{Depth: 2, From: 0xab << 56}},
+		{Type: replica.MsgSums, ID: 4, Boot: 2, Tree: &replica.Tree{Sums: make([]uint64, 16)}},
+		{Type: replica.MsgKeys, ID: 5, Boot: 2, Tree: &replica.Tree{To: 1<<64 - 1, Keys: []replica.Version{{Key: "\x00\xff", Stamp: stamp}}}},
 	}
 }
 
@@ -58,7 +61,8 @@ func TestMessagesTheCoreShallNotSee(t *testing.T) {
 	large := replica.Record{Stamp: replica.Stamp{Boot: 1}, Value: make([]byte, httpapi.MaxValue+1)}
 	for words, m := range map[string]replica.Message{
 		"unknown type 0":       {},
-		"unknown type 12":      {Type: 12},
+		"unknown type 14":      {Type: 14},
+		"lists a key of 4097 ": {Type: replica.MsgKeys, Tree: &replica.Tree{Keys: []replica.Version{{Key: strings.Repeat("k", httpapi.MaxKey+1)}}}},
 		"key of 4097 bytes":    {Type: replica.MsgQuery, Key: strings.Repeat("k", httpapi.MaxKey+1)},
 		"value of 1048577 byt": {Type: replica.MsgStore, Record: large},
 	} {

@@ -41,10 +41,11 @@ func (r *Replica) onPrepare(from NodeID, m *Message) {
 		return
 	case ballot != held.Promise:
 		held.Promise = ballot
+		old := rec
 		rec.Ballots = &held
-		seq = r.write(m.Key, rec)
+		seq = r.write(m.Key, old, rec)
 	case r.inDoubt(m.Key):
-		seq = r.write(m.Key, rec)
+		seq = r.write(m.Key, rec, rec)
 	}
 	answer.Record = rec
 	r.sendDurable(seq, from, &answer)
@@ -71,13 +72,13 @@ func (r *Replica) onAccept(from NodeID, m *Message) {
 		// By an earlier copy of the message. The promise that came with it
 		// is above the ballot by now, so it has to be asked for first.
 		if r.inDoubt(m.Key) {
-			seq = r.write(m.Key, rec)
+			seq = r.write(m.Key, rec, rec)
 		}
 	case asked.Accepted.Less(held.Promise):
 		r.conflict(from, &answer, held.Promise)
 		return
 	default:
-		seq = r.write(m.Key, m.Record)
+		seq = r.write(m.Key, rec, m.Record)
 	}
 	r.sendDurable(seq, from, &answer)
 }

@@ -23,7 +23,8 @@ const (
 	Quorum Protocol = iota
 	// CASPaxos: each change is agreed by a majority, so a change may depend
 	// on the value that it replaces. R and W are majorities; Stamps and
-	// WriteBack mean nothing.
+	// WriteBack mean nothing. There is no ReadRepair and no AntiEntropy:
+	// both store records by their stamps, whatever was promised.
 	CASPaxos
 )
 
@@ -39,6 +40,11 @@ type Config struct {
 	// WriteBack: a read makes W replicas durable holders of what it is
 	// about to answer.
 	WriteBack bool
+	// ReadRepair is what a read does for stale replicas after its answer.
+	ReadRepair ReadRepair
+	// AntiEntropy is how often a node compares its records with one of its
+	// peers; each peer has its turn. 0: never.
+	AntiEntropy time.Duration
 	// Timeout is how long the coordinator works on a request before it
 	// answers with an error. Retry is how long it waits for an answer before
 	// it sends a message again.
@@ -95,10 +101,14 @@ func (r Record) newer(other Record) bool {
 	return r.Stamp != Stamp{} && (other.Stamp == Stamp{} || other.Stamp.Less(r.Stamp))
 }
 
-// Storage is the replica's local state. Get sees every Write handed out so
+// Storage is the replica's local state. It shows every Write handed out so
 // far, durable or not.
 type Storage interface {
 	Get(key string) (Record, bool, error)
+	// Scan calls f for every key whose KeyHash is at least from, in order of
+	// the hash and then of the key, until f returns false. For a record that
+	// is damaged, the stamp is zero and err says why. Only anti-entropy scans.
+	Scan(from uint64, f func(key string, s Stamp, err error) bool) error
 }
 
 // Now is the time at an input.
@@ -194,9 +204,14 @@ const (
 	MsgRecord                        // answer to MsgQuery
 	MsgStore                         // store Record under Key if it is newer
 	MsgStored                        // answer to MsgStore: what I hold is at least that new, durably
-	MsgRefuse                        // answer to any of them: I cannot (disk)
+	MsgRefuse                        // answer to any question: I cannot (disk; or my tree is not counted yet)
 
-	// Of CASPaxos; the ballots are in Record.Ballots.
+	// Anti-entropy, see repair.go.
+	MsgTree // send me the sums of the parts of a range, or with To its keys
+	MsgSums // answer: the sums; none if the sum of the whole is the asker's
+	MsgKeys // answer: the keys and stamps that I hold, durably
+
+	// CASPaxos; the ballots are in Record.Ballots.
 	MsgPrepare  // promise to accept nothing below Promise, and send me your record of Key
 	MsgPromise  // answer to MsgPrepare: promised, durably; Record is what I accepted last
 	MsgAccept   // replace your record of Key by Record, under the ballot Accepted, and promise Promise
@@ -216,6 +231,22 @@ type Message struct {
 	TagOnly bool        `cbor:"6,keyasint,omitempty"`
 	Found   bool        `cbor:"7,keyasint,omitempty"`
 	Record  Record      `cbor:"8,keyasint,omitzero"`
+	Tree    *Tree       `cbor:"9,keyasint,omitempty"` // immutable
+}
+
+// Tree is what anti-entropy messages say of a range of key hashes, see tree.go.
+type Tree struct {
+	Depth uint8     `cbor:"1,keyasint,omitempty"` // MsgTree: of the range in the tree
+	From  uint64    `cbor:"2,keyasint,omitempty"` // MsgTree: its first hash
+	To    uint64    `cbor:"3,keyasint,omitempty"` // MsgTree, for keys: the last hash; MsgKeys: up to where Keys goes
+	Sums  []uint64  `cbor:"4,keyasint,omitempty"` // MsgSums; MsgTree: the asker's own, of the whole
+	Keys  []Version `cbor:"5,keyasint,omitempty"` // MsgKeys
+}
+
+// Version is which version of a key a replica holds.
+type Version struct {
+	Key   string `cbor:"1,keyasint"`
+	Stamp Stamp  `cbor:"2,keyasint"`
 }
 
 // String gives the stamp as counter.node.boot.seq.

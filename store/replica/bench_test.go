@@ -27,6 +27,10 @@ func (s mapStorage) Get(key string) (Record, bool, error) {
 	return rec, ok, nil
 }
 
+func (s mapStorage) Scan(from uint64, f func(string, Stamp, error) bool) error {
+	return scanMap(s, nil, from, f)
+}
+
 func newTrio(b *testing.B, cfg Config) *trio {
 	g := &trio{now: Now{Mono: time.Second}}
 	for i := range g.cores {

@@ -245,12 +245,12 @@ func (r *Replica) onVote(from NodeID, m *Message) {
 	default:
 		return
 	}
-	r.count(x)
+	r.tally(x)
 }
 
-// count goes on with a proposal if its round is decided. The proposal may be
+// tally goes on with a proposal if its round is decided. The proposal may be
 // forgotten when it returns.
-func (r *Replica) count(x *proposal) {
+func (r *Replica) tally(x *proposal) {
 	all := x.answered | x.refused | x.rivals
 	self := x.replicas & (1 << r.cfg.ID) // empty, if this node is no replica
 	switch {
@@ -456,12 +456,12 @@ func (r *Replica) retreat(x *proposal) {
 // hash is as good.
 func (r *Replica) pause(x *proposal) time.Duration {
 	limit := min(max(4*r.proposer.pace, 1)<<min(x.tries-1, 3), 4*r.cfg.Retry)
-	h := mix(mix(mix(uint64(r.cfg.ID)+1)^r.boot)^x.seq) ^ uint64(x.tries)
-	return 1 + time.Duration(mix(h)%uint64(limit))
+	h := splitmix(splitmix(splitmix(uint64(r.cfg.ID)+1)^r.boot)^x.seq) ^ uint64(x.tries)
+	return 1 + time.Duration(splitmix(h)%uint64(limit))
 }
 
-// mix is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
-func mix(x uint64) uint64 {
+// splitmix is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+func splitmix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31

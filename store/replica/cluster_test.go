@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,20 +39,55 @@ type machine struct {
 	seq    uint64            // ticket of the last in buffer
 	skew   time.Duration
 	broken error // Get fails with it
+	// damaged are the keys whose record cannot be read.
+	damaged map[string]bool
 }
 
 func (m *machine) Get(key string) (Record, bool, error) {
 	if m.broken != nil {
 		return Record{}, false, m.broken
 	}
+	if m.damaged[key] {
+		return Record{}, false, errTest
+	}
 	rec, ok := m.view[key]
 	return rec, ok, nil
+}
+
+func (m *machine) Scan(from uint64, f func(string, Stamp, error) bool) error {
+	if m.broken != nil {
+		return m.broken
+	}
+	return scanMap(m.view, m.damaged, from, f)
+}
+
+// scanMap is Storage.Scan of a small map.
+func scanMap(records map[string]Record, damaged map[string]bool, from uint64, f func(string, Stamp, error) bool) error {
+	var keys []string
+	for key := range records {
+		if KeyHash(key) >= from {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		return cmp.Or(cmp.Compare(KeyHash(a), KeyHash(b)), cmp.Compare(a, b))
+	})
+	for _, key := range keys {
+		stamp, err := records[key].Stamp, error(nil)
+		if damaged[key] {
+			stamp, err = Stamp{}, errTest
+		}
+		if !f(key, stamp, err) {
+			break
+		}
+	}
+	return nil
 }
 
 func newCluster(cfg Config) (*cluster, error) {
 	c := &cluster{cfg: cfg, mono: time.Second, asked: make(map[uint64]Request)}
 	for i := range cfg.Nodes {
-		m := &machine{id: NodeID(i), disk: make(map[string]Record)}
+		m := &machine{id: NodeID(i), disk: make(map[string]Record), damaged: make(map[string]bool)}
 		c.nodes = append(c.nodes, m)
 		if err := c.start(m); err != nil {
 			return nil, err
@@ -270,6 +306,28 @@ func (c *cluster) packetText(p packet) string {
 		return s + "stored " + m.Key
 	case MsgRefuse:
 		return s + "refuse " + m.Key
+	case MsgTree:
+		// The digits that the hashes of the range have in common.
+		from, to := fmt.Sprintf("%016x", m.Tree.From), fmt.Sprintf("%016x", m.Tree.To)
+		if m.Tree.To == 0 {
+			return s + "compare " + from[:m.Tree.Depth] + "…"
+		}
+		n := 0
+		for n < len(to) && from[n] == to[n] {
+			n++
+		}
+		return s + "list " + from[:n] + "…"
+	case MsgSums:
+		if len(m.Tree.Sums) == 0 {
+			return s + "the same"
+		}
+		return s + "sums"
+	case MsgKeys:
+		s += "keys"
+		for _, v := range m.Tree.Keys {
+			s += " " + v.Key + " " + c.stampText(v.Stamp)
+		}
+		return s
 	case MsgPrepare:
 		return s + "prepare " + m.Key + " " + c.stampText(m.Record.ballots().Promise)
 	case MsgPromise:

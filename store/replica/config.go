@@ -26,6 +26,14 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("replica: R is %d and W is %d: with CASPaxos both are the majority of N, %d", c.R, c.W, c.majority())
 	case c.Stamps != WallClock && c.Stamps != Logical:
 		return fmt.Errorf("replica: Stamps is %d: set it to WallClock (%d) or Logical (%d)", c.Stamps, WallClock, Logical)
+	case c.ReadRepair > ReadRepairAsync:
+		return fmt.Errorf("replica: ReadRepair is %d: set it to ReadRepairOff (%d) or ReadRepairAsync (%d)", c.ReadRepair, ReadRepairOff, ReadRepairAsync)
+	case c.AntiEntropy < 0:
+		return fmt.Errorf("replica: AntiEntropy is %v: set it to the time from one comparison to the next, for example 1s, or to 0 for none", c.AntiEntropy)
+	case c.Protocol == CASPaxos && c.ReadRepair != ReadRepairOff:
+		return fmt.Errorf("replica: ReadRepair is %s, and CASPaxos has none, since it would overwrite what a replica has promised: set it to off", c.ReadRepair)
+	case c.Protocol == CASPaxos && c.AntiEntropy > 0:
+		return fmt.Errorf("replica: AntiEntropy is %v, and CASPaxos has none, since it would overwrite what a replica has promised: set it to 0", c.AntiEntropy)
 	case c.Timeout <= 0:
 		return fmt.Errorf("replica: Timeout is %v: set it to how long a request may take, for example 1s", c.Timeout)
 	case c.Retry <= 0:

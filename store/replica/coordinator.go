@@ -25,8 +25,9 @@ import (
 
 // The rounds of a request.
 const (
-	roundQuery uint8 = 1
-	roundStore uint8 = 2
+	roundRepair uint8 = 0 // of no client's request: repair
+	roundQuery  uint8 = 1
+	roundStore  uint8 = 2
 )
 
 // A request is a client's request under way.
@@ -130,6 +131,8 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 // forgotten when it returns.
 func (r *Replica) advance(x *request) {
 	switch {
+	case x.round == roundQuery && x.replied:
+		r.repairRead(x)
 	case x.round == roundQuery && x.answered.len() >= x.r:
 		r.queried(x)
 	case x.round == roundQuery && r.hopeless(x, x.r),
@@ -165,7 +168,7 @@ func (r *Replica) queried(x *request) {
 		// Nobody needs to be told: write-back is off, or there is nothing
 		// to tell, or W replicas hold it already.
 		r.reply(x)
-		r.forget(x)
+		r.linger(x)
 	default:
 		// A later read must not see less than this one shows, so W replicas
 		// have to hold the record first. Those that answered with it do.
@@ -241,7 +244,8 @@ func (r *Replica) startRound(x *request, round uint8) {
 // answered, and sets the time to do it again.
 func (r *Replica) sendRound(x *request) {
 	for left := x.replicas &^ (x.answered | x.refused); left != 0; {
-		if to := left.pop(); to != r.cfg.ID {
+		// A read that was answered waits for late answers; it asks nobody again.
+		if to := left.pop(); to != r.cfg.ID && !(x.replied && x.round == roundQuery) {
 			r.send(to, &x.message)
 		}
 	}
@@ -260,6 +264,10 @@ func (r *Replica) resend() {
 // expire ends the requests whose time is over.
 func (r *Replica) expire() {
 	for x := r.byDeadline.head; x != nil && x.deadline <= r.now.Mono; x = r.byDeadline.head {
+		if x.replied && x.round == roundQuery {
+			r.repairRead(x)
+			continue
+		}
 		if x.replied {
 			r.forget(x)
 			continue
@@ -272,7 +280,7 @@ func (r *Replica) expire() {
 func (r *Replica) reply(x *request) {
 	x.replied = true
 	out := Reply{ID: x.client, Stamp: x.best.Stamp, Reached: x.answered.len()}
-	if x.op == Get && !x.best.IsZero() && !x.best.Deleted {
+	if x.op == Get && !x.best.Absent() {
 		out.Found, out.Value = true, x.best.Value
 	}
 	r.out.Replies = append(r.out.Replies, out)

@@ -10,7 +10,7 @@
 //	Receive  Request  Tick  Persisted, Failed
 //	    │       │      │       │
 //	    ▼       ▼      ▼       ▼
-//	┌──────────────────────────────┐   Get
+//	┌──────────────────────────────┐   Get, Scan
 //	│           Replica            │ ───────▶ Storage
 //	└──────────────────────────────┘
 //	    │       │      │       │
@@ -22,7 +22,7 @@
 //  1. Calls never overlap. After each call (or a batch of calls) the driver
 //     takes the Output with [Replica.Take].
 //  2. Writes are applied to Storage in order, before the next input, so that
-//     Storage.Get sees them at once; they become durable later, together. The
+//     Storage shows them at once; they become durable later, together. The
 //     driver then calls Persisted with the Seq of the Output that held them:
 //     everything up to that Seq is durable.
 //  3. Messages and Replies may be sent at once: whatever has to wait for
@@ -62,6 +62,29 @@
 // no part in the quorums. All nodes must have the same Nodes and N, or they
 // would look for a key at different places and their quorums would not overlap;
 // the drivers see to that. A request may ask for an R and W of its own.
+//
+// # Repair
+//
+// A replica that was down or cut off has missed writes, and a quorum hides that
+// without mending it. Three things mend it:
+//
+//   - A coordinator sends a write until all replicas have it or the request's
+//     time is over.
+//   - Read repair: a read that met replicas with older records sends them the
+//     newest one, before its answer to W of them (WriteBack) or after it to all
+//     that answered (ReadRepair). Keys that nobody reads stay as they are.
+//   - Anti-entropy: every AntiEntropy a node compares its records with those of
+//     one peer, the next one each time, and both get what they lack. Each node
+//     keeps a Merkle tree of its keys and stamps in memory for it: 10 MB at most,
+//     whatever the number of keys. With N below Nodes it is one for each peer,
+//     of the keys that both hold. They are counted anew at every start, a
+//     little at a time while the node serves.
+//
+// None of them makes a record: they spread what a write has made, tombstones
+// included, and the newer stamp wins wherever it comes to. So they can run, or
+// fail, at any time without harm to what the quorums promise. What an acceptor
+// of CASPaxos has promised they do not know, so [Config.Validate] refuses
+// ReadRepair and AntiEntropy there, and a store that comes anyway is ignored.
 //
 // What a failed request leaves behind: a get changes no value, and a put or
 // delete that failed while it asked for stamps has told nobody its value, so

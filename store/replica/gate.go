@@ -55,6 +55,14 @@ func (g *gate) push(w Write) uint64 {
 // at is the entry of a ticket between done+1 and issued.
 func (g *gate) at(seq uint64) *entry { return &g.entries[g.head+int(seq-g.done-1)] }
 
+// last is the ticket of the last write that is under way, 0 if none is.
+func (g *gate) last() uint64 {
+	if g.done == g.issued {
+		return 0
+	}
+	return g.issued
+}
+
 // find gives the newest record of a key that is under way, and its ticket.
 func (g *gate) find(key string) (Record, uint64, bool) {
 	if g.done == g.issued {

@@ -14,7 +14,7 @@ func (r *Replica) onQuery(from NodeID, m *Message) {
 	}
 	if !rec.IsZero() {
 		if r.inDoubt(m.Key) {
-			seq = r.write(m.Key, rec)
+			seq = r.write(m.Key, rec, rec)
 		}
 		answer.Found = true
 		answer.Record = rec
@@ -41,9 +41,9 @@ func (r *Replica) onStore(from NodeID, m *Message) {
 	}
 	if m.Record.newer(rec) {
 		r.see(m.Record.Stamp)
-		seq = r.write(m.Key, m.Record)
+		seq = r.write(m.Key, rec, m.Record)
 	} else if r.inDoubt(m.Key) {
-		seq = r.write(m.Key, rec)
+		seq = r.write(m.Key, rec, rec)
 	}
 	r.sendDurable(seq, from, &answer)
 }
@@ -67,8 +67,12 @@ func (r *Replica) current(key string) (rec Record, seq uint64, err error) {
 	return rec, 0, nil
 }
 
-// write hands a record to the driver and gives its ticket.
-func (r *Replica) write(key string, rec Record) uint64 {
+// write hands a record to the driver, in the place of the old one, and gives its
+// ticket.
+func (r *Replica) write(key string, old, rec Record) uint64 {
+	if r.repair != nil && old.Stamp != rec.Stamp {
+		r.count(key, old.Stamp, rec.Stamp)
+	}
 	if len(r.doubtful) > 0 {
 		delete(r.doubtful, key)
 	}

@@ -27,9 +27,13 @@ func TestRandomSchedules(t *testing.T) {
 	queryTag.WriteBack = false
 	readAll := queryTag
 	readAll.R, readAll.W = 3, 1
+	repaired := abd(3)
+	repaired.AntiEntropy, repaired.ReadRepair = 50*time.Millisecond, ReadRepairAsync
 	readOne := queryTag
 	readOne.R, readOne.W = 1, 3
 	of5 := threeOfFive()
+	repaired5 := of5
+	repaired5.AntiEntropy, repaired5.ReadRepair = repaired.AntiEntropy, repaired.ReadRepair
 
 	paxosOf5 := caspaxos(3)
 	paxosOf5.Nodes = 5
@@ -47,6 +51,8 @@ func TestRandomSchedules(t *testing.T) {
 		{"abd 3 of 5", of5, time.Second, 0, 2000, false},
 		{"abd 3 of 5, own quorums that overlap", of5, time.Second, 2, 1000, false},
 		{"abd 3 of 5, own quorums of any size", of5, time.Second, 1, 1000, true},
+		{"abd 3 with anti-entropy and read repair", repaired, time.Second, 0, 1000, false},
+		{"abd 3 of 5 with anti-entropy and read repair", repaired5, time.Second, 0, 1000, false},
 		{"write-one read-all", readAll, time.Second, 0, 1000, false},
 		{"majority lww, write-back, exact clocks", lww(3, true), 0, 0, 1000, false},
 		{"majority lww, write-back, skewed clocks", lww(3, true), time.Second, 0, 1000, true},

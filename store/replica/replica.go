@@ -7,8 +7,9 @@ import (
 
 // Replica is one node: the coordinator of its clients' requests
 // (coordinator.go, and with CASPaxos caspaxos.go), a replica of its share of the
-// keys (local.go, acceptor.go), and the gate between what it holds and what it
-// may tell (gate.go).
+// keys (local.go, acceptor.go), the gate between what it holds and what it may
+// tell (gate.go), and its part in keeping the replicas alike (readrepair.go,
+// repair.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -33,6 +34,8 @@ type Replica struct {
 	// durable failed, see Failed.
 	doubtful map[string]struct{}
 
+	repair *repair // nil without anti-entropy
+
 	out, last Output // being filled; handed out by Take
 }
 
@@ -50,7 +53,7 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 	if s == nil {
 		return nil, errors.New("replica: no Storage: give the node's local state")
 	}
-	return &Replica{
+	r := &Replica{
 		cfg:        cfg,
 		placement:  placement,
 		boot:       boot,
@@ -61,7 +64,11 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		proposer:   newProposer(),
 		gate:       newGate(),
 		doubtful:   make(map[string]struct{}),
-	}, nil
+	}
+	if cfg.AntiEntropy > 0 && cfg.N > 1 {
+		r.repair = newRepair(&cfg)
+	}
+	return r, nil
 }
 
 // Placement says which nodes hold a key.
@@ -87,6 +94,7 @@ func (r *Replica) Request(now Now, q Request) {
 // Calling it early is harmless.
 func (r *Replica) Tick(now Now) {
 	r.now = now
+	r.repairTick() // first, since it scans: nothing of this input has been written yet
 	r.expire()
 	r.resend()
 	r.wakeProposals()
@@ -94,11 +102,14 @@ func (r *Replica) Tick(now Now) {
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
 func (r *Replica) Deadline() time.Duration {
-	first := r.byDeadline.head
-	if first == nil {
-		return r.proposer.alarms.first()
+	due := r.proposer.alarms.first()
+	if first := r.byDeadline.head; first != nil { // then there is no proposal
+		due = min(first.deadline, r.byRetry.head.retryAt)
 	}
-	return min(first.deadline, r.byRetry.head.retryAt)
+	if r.repair != nil && (due == 0 || r.repair.wake < due) {
+		due = r.repair.wake
+	}
+	return due
 }
 
 // Persisted says that everything up to seq is durable, and lets out what
@@ -165,7 +176,15 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 		r.onQuery(from, m)
 	case MsgStore:
 		r.onStore(from, m)
+	case MsgTree:
+		r.onTree(from, m)
+	case MsgSums, MsgKeys:
+		r.onRepairAnswer(from, m)
 	case MsgRecord, MsgStored, MsgRefuse:
+		if m.Round == roundRepair {
+			r.onRepairAnswer(from, m)
+			return
+		}
 		r.onAnswer(from, m)
 	}
 }

@@ -46,6 +46,8 @@ func TestNewRejectsBadConfig(t *testing.T) {
 		"retry":              {func(c *Config) { c.Retry = -1 }, "Retry is -1ns"},
 		"protocol":           {func(c *Config) { c.Protocol = 7 }, "Protocol is 7: set it to Quorum (0) or CASPaxos (1)"},
 		"caspaxos, read one": {func(c *Config) { c.Protocol, c.R, c.W = CASPaxos, 1, 3 }, "R is 1 and W is 3: with CASPaxos both are the majority of N, 2"},
+		"caspaxos, repairs":  {func(c *Config) { *c = caspaxos(3); c.AntiEntropy = time.Second }, "AntiEntropy is 1s, and CASPaxos has none"},
+		"caspaxos, on reads": {func(c *Config) { *c = caspaxos(3); c.ReadRepair = ReadRepairAsync }, "ReadRepair is async, and CASPaxos has none"},
 	} {
 		cfg := good
 		c.change(&cfg)

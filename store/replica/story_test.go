@@ -21,15 +21,19 @@ import (
 // The commands:
 //
 //	cluster n= r= w= stamps=logical|wall write-back=on|off [nodes=] [retry=100ms]
-//	cluster n= protocol=caspaxos [retry=100ms]
+//	        [read-repair=async] [anti-entropy=1s]
+//	cluster n= protocol=caspaxos [nodes=] [retry=100ms]
 //	put n0 k v, get n0 k, delete n0 k; with R= and W= for this request alone
 //	cas n0 k old new             old: absent, for a key that must be absent
 //	deliver [from=n0] [to=n1]    what is in the network now, once, in order
 //	drop, duplicate              the same packets
 //	sync n0                      makes the buffered writes durable
 //	disk-fails n0 [reached=1]    they fail; so many reached the disk nevertheless
+//	settle-network               deliver until nothing is on its way
 //	settle                       deliver and sync until nothing moves
 //	crash n0, restart n0
+//	damage n0 k                  the record can no longer be read
+//	comparisons [n0]             shows what anti-entropy has done, at every node
 //	clock n0 +5s                 sets the wall clock off
 //	wait 100ms                   lets time pass
 //	network                      shows what is on its way
@@ -69,6 +73,13 @@ func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 		d.ScanArgs(t, "stamps", &stamps)
 		d.ScanArgs(t, "write-back", &writeBack)
 	}
+	var readRepair string
+	d.MaybeScanArgs(t, "read-repair", &readRepair)
+	if readRepair == ReadRepairAsync.String() {
+		cfg.ReadRepair = ReadRepairAsync
+	}
+	antiEntropy := "0s"
+	d.MaybeScanArgs(t, "anti-entropy", &antiEntropy)
 	retry := cfg.Retry.String()
 	d.MaybeScanArgs(t, "retry", &retry)
 	cfg.WriteBack = writeBack == "on"
@@ -77,6 +88,8 @@ func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	}
 	var err error
 	cfg.Retry, err = time.ParseDuration(retry)
+	require.NoError(t, err)
+	cfg.AntiEntropy, err = time.ParseDuration(antiEntropy)
 	require.NoError(t, err)
 	c, err := newCluster(cfg)
 	require.NoError(t, err)
@@ -113,12 +126,26 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		reached := 0
 		d.MaybeScanArgs(t, "reached", &reached)
 		c.fail(node(), reached)
+	case "settle-network":
+		for len(c.network) > 0 {
+			c.deliver(0)
+		}
 	case "settle":
 		c.settle()
 	case "crash":
 		c.crash(node())
 	case "restart":
 		require.NoError(t, c.start(node()))
+	case "damage":
+		node().damaged[word(1)] = true
+	case "comparisons":
+		of := c.nodes
+		if len(d.CmdArgs) > 0 {
+			of = []*machine{node()}
+		}
+		for _, m := range of {
+			c.tellf("n%d: %+v", m.id, m.core.RepairStats())
+		}
 	case "clock":
 		skew, err := time.ParseDuration(word(1))
 		require.NoError(t, err)

@@ -65,21 +65,26 @@ func (s *System) Container(id int, peers []docker.Peer) docker.Container {
 }
 
 func (s *System) nodeConfig(id int, peers []docker.Peer) storenode.Config {
-	p := s.profile
 	cfg := storenode.DefaultConfig()
+	s.profile.Configure(&cfg)
 	cfg.ID = id
 	cfg.Peers = make([]string, len(peers))
 	for _, peer := range peers {
 		cfg.Peers[peer.Node] = netip.AddrPortFrom(peer.Addr, peerPort).String()
 	}
-	cfg.N, cfg.R, cfg.W = p.N, p.R, p.W
-	cfg.Protocol = p.Protocol
-	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
-	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
 	cfg.Dir = nodeData
 	cfg.ListenPeer = net.JoinHostPort("", strconv.Itoa(peerPort))
 	cfg.ListenClient = net.JoinHostPort("", strconv.Itoa(clientPort))
 	return cfg
+}
+
+// Configure makes cfg a node of a cluster with the profile.
+func (p Profile) Configure(cfg *storenode.Config) {
+	cfg.N, cfg.R, cfg.W = p.N, p.R, p.W
+	cfg.Protocol = p.Protocol
+	cfg.ReadRepair, cfg.AntiEntropy = p.ReadRepair, p.AntiEntropy
+	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
+	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
 }
 
 // Ready returns nil when the node serves. That it finds its peers is not asked:

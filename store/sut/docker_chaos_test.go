@@ -97,6 +97,32 @@ func TestStoreInContainers(t *testing.T) {
 	require.False(t, held[1].Present)
 }
 
+// A node that was down gets what it has missed by itself, soon after it is back.
+func TestMissedWritesArriveInContainers(t *testing.T) {
+	ctx := context.Background()
+	s, w := startDocker(t, "one-one")
+	require.NoError(t, put(t, s, w, 0, 1))
+	require.NoError(t, w.Kill(ctx, 2, lease))
+	require.NoError(t, put(t, s, w, 0, 2))
+	// Its coordinator has given up sending it by then.
+	require.NoError(t, w.Sleep(ctx, 2*s.Profile().Timeout))
+	require.NoError(t, w.Start(ctx, 2))
+	for s.Ready(ctx, w.Addr(2)) != nil {
+		require.NoError(t, w.Sleep(ctx, 5*time.Millisecond))
+	}
+	back := time.Now()
+	for {
+		held, err := s.Inspect(ctx, w, 2, []string{"k"})
+		require.NoError(t, err)
+		if held[0].Present && held[0].Value == 2 {
+			break
+		}
+		require.Less(t, time.Since(back), 5*time.Second, "it holds %v", held[0])
+		require.NoError(t, w.Sleep(ctx, 5*time.Millisecond))
+	}
+	t.Logf("whole again %v after it was back", time.Since(back).Round(time.Millisecond))
+}
+
 // A node whose clock is ahead wins over later writes: the store really stamps
 // with the clock that the world skews.
 func TestSkewedClockLosesWrites(t *testing.T) {

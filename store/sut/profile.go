@@ -19,6 +19,11 @@ type Profile struct {
 	Stamps   replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
 	WriteBack bool
+	// ReadRepair is what a read does for stale replicas after its answer.
+	ReadRepair replica.ReadRepair
+	// AntiEntropy is how often a node compares its records with a peer; 0:
+	// never.
+	AntiEntropy time.Duration
 	// Fsync: nothing is acknowledged before it is durable. Otherwise the
 	// operating system writes back when it likes.
 	Fsync bool
@@ -55,22 +60,28 @@ func (q quorum) of(n, fixedSize int) int {
 	return fixedSize
 }
 
+// antiEntropy is often enough that replicas agree within a second, and costs a
+// small message for each node when they do.
+const antiEntropy = 200 * time.Millisecond
+
 var profiles = []Profile{
-	{Name: "one-one", read: one, write: one, Stamps: replica.WallClock, Fsync: true,
+	{Name: "read-repair-only", read: one, write: one, Stamps: replica.WallClock, ReadRepair: replica.ReadRepairAsync, Fsync: true,
+		Claim: "eventually consistent: reads repair"},
+	{Name: "one-one", read: one, write: one, Stamps: replica.WallClock, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "fast, and eventually consistent"},
-	{Name: "read-one-write-all", read: one, write: all, Stamps: replica.Logical, Fsync: true,
+	{Name: "read-one-write-all", read: one, write: all, Stamps: replica.Logical, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "fast reads, strong consistency"},
-	{Name: "write-one-read-all", read: all, write: one, Stamps: replica.Logical, Fsync: true,
+	{Name: "write-one-read-all", read: all, write: one, Stamps: replica.Logical, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "fast writes, strong reads"},
-	{Name: "majority-lww", read: majority, write: majority, Stamps: replica.WallClock, Fsync: true,
+	{Name: "majority-lww", read: majority, write: majority, Stamps: replica.WallClock, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "R+W>N, therefore strongly consistent"},
-	{Name: "majority-lww-writeback", read: majority, write: majority, Stamps: replica.WallClock, WriteBack: true, Fsync: true,
+	{Name: "majority-lww-writeback", read: majority, write: majority, Stamps: replica.WallClock, WriteBack: true, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "linearizable: quorums overlap and reads repair"},
-	{Name: "majority-query-tag", read: majority, write: majority, Stamps: replica.Logical, Fsync: true,
+	{Name: "majority-query-tag", read: majority, write: majority, Stamps: replica.Logical, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "linearizable: no clocks, and quorums overlap"},
-	{Name: "abd", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, Fsync: true,
+	{Name: "abd", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "a linearizable register under crash, pause, any partition, any clock"},
-	{Name: "abd-nofsync", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true,
+	{Name: "abd-nofsync", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, AntiEntropy: antiEntropy,
 		Claim: "replication makes fsync unnecessary"},
 	{Name: "caspaxos", read: majority, write: majority, Protocol: replica.CASPaxos, Stamps: replica.Logical, Fsync: true,
 		Claim: "a linearizable register with compare-and-set, under the same"},
@@ -130,6 +141,7 @@ func (p Profile) config(id, nodes int) replica.Config {
 		N: p.N, R: p.R, W: p.W,
 		Protocol: p.Protocol,
 		Stamps:   p.Stamps, WriteBack: p.WriteBack,
+		ReadRepair: p.ReadRepair, AntiEntropy: p.AntiEntropy,
 		Timeout: p.Timeout, Retry: p.Retry,
 	}
 }

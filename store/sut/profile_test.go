@@ -18,6 +18,7 @@ func TestProfilesFitTheCluster(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %d/%d/%d %d/%d/%d", p.Name, p.N, p.R, p.W, five.N, five.R, five.W))
 	}
 	require.Equal(t, []string{
+		"read-repair-only 3/1/1 5/1/1",
 		"one-one 3/1/1 5/1/1",
 		"read-one-write-all 3/1/3 5/1/5",
 		"write-one-read-all 3/3/1 5/5/1",
@@ -32,7 +33,7 @@ func TestProfilesFitTheCluster(t *testing.T) {
 
 func TestProfileErrors(t *testing.T) {
 	_, err := ProfileByName("adb")
-	require.ErrorContains(t, err, `unknown profile "adb"; there are: one-one, read-one-write-all,`)
+	require.ErrorContains(t, err, `unknown profile "adb"; there are: read-repair-only, one-one,`)
 
 	p, err := ProfileByName("abd")
 	require.NoError(t, err)

@@ -1,8 +1,10 @@
 package sut
 
 import (
+	"cmp"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/store/replica"
@@ -27,8 +29,9 @@ import (
 type simLog struct {
 	disk    *sim.Disk
 	records map[string]replica.Record
-	boot    uint64 // the greatest in the log
-	buf     []byte // entries to append
+	order   []place // of records, by hash and key, from the first Scan on
+	boot    uint64  // the greatest in the log
+	buf     []byte  // entries to append
 }
 
 const (
@@ -103,7 +106,7 @@ func (l *simLog) replay(body []byte) bool {
 		rec.Stamp = d.stamp()
 		if tomb := d.bytes(1); !d.bad {
 			rec.Deleted, rec.Value = tomb[0] == 1, d.rest
-			l.records[key] = rec
+			l.set(key, rec)
 		}
 	default:
 		return false
@@ -113,7 +116,7 @@ func (l *simLog) replay(body []byte) bool {
 
 // put applies a write and makes its entry. Append sends it to the disk.
 func (l *simLog) put(w *replica.Write) {
-	l.records[w.Key] = w.Record
+	l.set(w.Key, w.Record)
 	rec := &w.Record
 	kind := byte(entryWrite)
 	if rec.Ballots != nil {
@@ -178,6 +181,46 @@ func (l *simLog) append() {
 func (l *simLog) Get(key string) (replica.Record, bool, error) {
 	rec, ok := l.records[key]
 	return rec, ok, nil
+}
+
+// set replaces the record of a key.
+func (l *simLog) set(key string, rec replica.Record) {
+	if l.order != nil {
+		if _, ok := l.records[key]; !ok {
+			p := place{replica.KeyHash(key), key}
+			i, _ := slices.BinarySearchFunc(l.order, p, place.compare)
+			l.order = slices.Insert(l.order, i, p)
+		}
+	}
+	l.records[key] = rec
+}
+
+// place is where a key stands in a scan.
+type place struct {
+	hash uint64
+	key  string
+}
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.hash, q.hash), cmp.Compare(p.key, q.key))
+}
+
+// Scan gives the keys and stamps in order of the keys' hashes.
+func (l *simLog) Scan(from uint64, f func(key string, s replica.Stamp, err error) bool) error {
+	if l.order == nil {
+		l.order = make([]place, 0, len(l.records))
+		for key := range l.records {
+			l.order = append(l.order, place{replica.KeyHash(key), key})
+		}
+		slices.SortFunc(l.order, place.compare)
+	}
+	i, _ := slices.BinarySearchFunc(l.order, place{hash: from}, place.compare)
+	for _, p := range l.order[i:] {
+		if !f(p.key, l.records[p.key].Stamp, nil) {
+			break
+		}
+	}
+	return nil
 }
 
 // decoder reads the fields of an entry; bad says that one was not there.

@@ -116,6 +116,7 @@ func (n *node) begin() {
 		n.carry()
 	}
 	n.early = nil
+	n.alarm()
 }
 
 func (n *node) now() replica.Now {

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-chaos/assay/store/replica"
+)
+
+func TestScanIsInOrderOfHashes(t *testing.T) {
+	e, err := Open("data", Options{FS: vfs.NewMem()})
+	require.NoError(t, err)
+	defer e.Close()
+	_, err = e.NextBoot() // what is not a record is not scanned
+	require.NoError(t, err)
+	var keys []string
+	for i := range int64(500) {
+		key := fmt.Sprintf("key\xff%d", i)
+		keys = append(keys, key)
+		require.NoError(t, e.Apply(uint64(i+1), write(key, i+1, "v")))
+	}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Compare(replica.KeyHash(a), replica.KeyHash(b)) })
+	for _, first := range []int{0, 1, 250, 499} {
+		var got []string
+		require.NoError(t, e.Scan(replica.KeyHash(keys[first]), func(key string, s replica.Stamp, err error) bool {
+			require.NoError(t, err)
+			rec, ok, err := e.Get(key)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, rec.Stamp, s)
+			got = append(got, key)
+			return true
+		}))
+		require.Equal(t, keys[first:], got)
+	}
+	n := 0
+	require.NoError(t, e.Scan(0, func(string, replica.Stamp, error) bool { n++; return n < 7 }))
+	require.Equal(t, 7, n)
+	require.NoError(t, e.Scan(1<<64-1, func(string, replica.Stamp, error) bool { t.Error("no key is there"); return true }))
+}
+
+// A damaged record does not stop the scan, and is told from the others.
+func TestScanTellsDamagedRecords(t *testing.T) {
+	e, err := Open("data", Options{FS: vfs.NewMem()})
+	require.NoError(t, err)
+	defer e.Close()
+	for i := range int64(10) {
+		require.NoError(t, e.Apply(uint64(i+1), write(fmt.Sprint(i), i+1, "v")))
+	}
+	require.NoError(t, e.db.Set(recordKey(nil, "4"), []byte("rubbish"), pebble.NoSync))
+	good, bad := 0, 0
+	require.NoError(t, e.Scan(0, func(key string, s replica.Stamp, err error) bool {
+		if key == "4" {
+			require.ErrorIs(t, err, ErrCorrupt)
+			require.ErrorContains(t, err, `key "4"`)
+			require.Zero(t, s)
+			bad++
+			return true
+		}
+		require.NoError(t, err)
+		good++
+		return true
+	}))
+	require.Equal(t, []int{9, 1}, []int{good, bad})
+}
+
+func TestOtherLayoutIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	e, err := Open("data", Options{FS: fs, Owner: "c/0"})
+	require.NoError(t, err)
+	require.NoError(t, e.setMeta(layoutKey, []byte("3")))
+	require.NoError(t, e.Close())
+	_, err = Open("data", Options{FS: fs, Owner: "c/0"})
+	require.ErrorContains(t, err, `data directory data has layout "3", and this program only reads layout 2`)
+
+	// Layout 1 did not say so.
+	fs = vfs.NewMem()
+	e, err = Open("data", Options{FS: fs, Owner: "c/0"})
+	require.NoError(t, err)
+	require.NoError(t, e.db.Delete(layoutKey, pebble.Sync))
+	require.NoError(t, e.Close())
+	_, err = Open("data", Options{FS: fs, Owner: "c/0"})
+	require.ErrorContains(t, err, `has layout ""`)
+}
+
+var restartKeys = flag.Int("keys", 1_000_000, "keys of BenchmarkRestart")
+
+// BenchmarkRestart is a node's way back with many small keys: until it can
+// serve, and until anti-entropy has counted its keys, which it does beside
+// serving. For the figure in BENCH.md:
+//
+//	go test ./store/engine -run '^$' -bench Restart -benchtime 1x -args -keys 10000000
+func BenchmarkRestart(b *testing.B) {
+	dir := b.TempDir()
+	e, err := Open(dir, Options{})
+	require.NoError(b, err)
+	var batch []replica.Write
+	for i := range *restartKeys {
+		batch = append(batch, replica.Write{Key: fmt.Sprintf("key/%012d", i), Record: record(int64(i+1), "12345678")})
+		if len(batch) == 1000 || i == *restartKeys-1 {
+			require.NoError(b, e.Apply(uint64(i+1), batch))
+			batch = batch[:0]
+		}
+	}
+	require.NoError(b, e.Close())
+
+	var open, count time.Duration
+	steps := 0
+	b.ResetTimer()
+	for b.Loop() {
+		start := time.Now()
+		e, err := Open(dir, Options{})
+		require.NoError(b, err)
+		boot, err := e.NextBoot()
+		require.NoError(b, err)
+		core, err := replica.New(replica.Config{
+			Nodes: 3, N: 3, R: 2, W: 2, Timeout: time.Second, Retry: time.Second, AntiEntropy: time.Second,
+		}, boot, e)
+		require.NoError(b, err)
+		open += time.Since(start)
+		start = time.Now()
+		for core.RepairStats().Counting {
+			core.Tick(replica.Now{Mono: core.Deadline()})
+			steps++
+		}
+		count += time.Since(start)
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		b.ReportMetric(float64(mem.HeapSys+mem.StackSys)/1e6, "heap-MB")
+		require.NoError(b, e.Close())
+	}
+	b.ReportMetric(open.Seconds()/float64(b.N), "open-s")
+	b.ReportMetric(count.Seconds()/float64(b.N), "count-s")
+	b.ReportMetric(float64(steps)/float64(b.N), "steps")
+}
