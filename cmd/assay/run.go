@@ -62,6 +62,7 @@ func runCommand() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&spec.World, "world", spec.World, "where to run: sim, docker")
 	fl.StringVar(&spec.Profile, "profile", "", "the store's setting, see above")
+	fl.StringVar(&spec.Workload, "workload", "", "what clients do: "+strings.Join(experiment.Workloads(), ", ")+" (default: all that the profile can do)")
 	fl.StringVar(&spec.Nemesis, "nemesis", "", "faults to inject, see above")
 	fl.DurationVar(&f.duration, "duration", spec.Duration(), "length of the run; an eighth of it comes before the faults, a quarter after them")
 	fl.Uint64Var(&spec.Seed, "seed", 0, "decides everything that is left to chance (default: a fresh one)")

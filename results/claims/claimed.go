@@ -25,7 +25,7 @@ func Claimed(profile string) []checkers.Claim {
 	case "read-repair-only", "one-one":
 		return []checkers.Claim{checkers.Converges, checkers.NoLostWrites, checkers.Recovers}
 	case "read-one-write-all", "write-one-read-all", "majority-lww", "majority-lww-writeback",
-		"majority-query-tag", "abd", "abd-nofsync":
+		"majority-query-tag", "abd", "abd-nofsync", "caspaxos":
 		return strong
 	}
 	return nil

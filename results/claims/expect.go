@@ -15,6 +15,7 @@ import (
 type Setting struct {
 	Nodes     int // at least N; 0 is N
 	N, R, W   int
+	Agreed    bool // a majority agrees on each change (CASPaxos); Logical and WriteBack do not matter
 	Logical   bool // stamps from a quorum, not from wall clocks
 	WriteBack bool // reads make sure that W replicas hold what they return
 	Fsync     bool // nothing is acknowledged before it is durable
@@ -96,6 +97,8 @@ func (s Setting) linearizable(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
+	case s.Agreed:
+		return holds("a change is made to the value that a majority agreed on last, and promises and values are durable (CASPaxos)")
 	case !s.Logical && f.Clock:
 		return breaks("a clock that is wrong gives a later write the lower stamp: it is acknowledged and lost")
 	case s.WriteBack:
@@ -115,6 +118,8 @@ func (s Setting) freshReads(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may miss every replica that has the last completed write", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.Agreed:
+		return holds("two majorities share a replica, and the highest ballot wins")
 	case !s.Logical && f.Clock:
 		return breaks("a completed write with a stamp from a slow clock loses to an older one with a stamp from a fast clock")
 	}
@@ -125,6 +130,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	switch {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.Agreed:
+		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case !s.Logical && f.Clock:
 		return breaks("last writer wins by clock: a write acknowledged by a node whose clock is behind is overruled by an older one")
 	case s.Logical && !s.overlap():
@@ -150,6 +157,9 @@ func (s Setting) converges(f Faults) Expectation {
 	case f.Pause:
 		return breaks("a coordinator that wakes up after its time limit no longer sends, and %s", remedy)
 	}
+	if s.Agreed {
+		return breaks("a change that met a rival and ran out of time stays at a minority, and there is no anti-entropy")
+	}
 	return holds("every write is sent to all replicas, and nothing keeps it from arriving")
 }
 
@@ -161,6 +171,8 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("the clients of a paused node wait for ever")
 	case f.Partition && max(s.R, s.W) > 1:
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
+	case s.Agreed:
+		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
 	case f.Partition && s.Nodes > s.N:
 		return breaks("one replica is enough, but a coordinator that is none may be cut off from all %d", s.N)
 	case f.Partition:

@@ -108,6 +108,24 @@ func TestABDHoldsInTheSimulator(t *testing.T) {
 	}
 }
 
+// CASPaxos too, with compare-and-sets.
+func TestCASPaxosHoldsInTheSimulator(t *testing.T) {
+	for _, nodes := range []int{3, 5} {
+		for seed := range uint64(20) {
+			s := spec("caspaxos", "all", seed)
+			s.Nodes = nodes
+			out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+			require.NoError(t, err)
+			for _, r := range out.Results {
+				require.Equal(t, checkers.Held, r.Verdict, "%d nodes, seed %d: %s: %s", nodes, seed, r.Claim, r.Reason)
+			}
+		}
+	}
+	s := spec("abd", "", 1)
+	s.Workload = experiment.CASRegister
+	require.ErrorContains(t, s.Validate(), "which profile abd cannot: take profile caspaxos")
+}
+
 // Too little is never green.
 func TestTooLittleIsUnknown(t *testing.T) {
 	s := spec("abd", "partition", 1)

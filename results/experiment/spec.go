@@ -31,6 +31,15 @@ const (
 	Docker = "docker"
 )
 
+// The workloads.
+const (
+	Register    = "register"     // reads and writes
+	CASRegister = "cas-register" // with compare-and-set
+)
+
+// Workloads lists what a run can do.
+func Workloads() []string { return []string{Register, CASRegister} }
+
 // Spec is everything that decides a run. Together with the version of assay it
 // decides a simulated run to the byte.
 type Spec struct {
@@ -38,7 +47,9 @@ type Spec struct {
 	Profile string
 	Nodes   int
 	N, R, W int // 0: for N all nodes, for R and W as the profile says for that N
-	Nemesis string
+	// Workload is one of Workloads; "": as fits the profile.
+	Workload string
+	Nemesis  string
 	// Schedule is the fault schedule; nil to draw it from Seed and Nemesis.
 	Schedule []harness.Episode
 	Seed     uint64
@@ -85,7 +96,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 		return claims.Setting{}, err
 	}
 	return claims.Setting{
-		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
+		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
 	}, nil
 }
@@ -132,6 +143,10 @@ func (s *Spec) Validate() error {
 		return err
 	}
 	switch {
+	case s.Workload != "" && !slices.Contains(Workloads(), s.Workload):
+		return fmt.Errorf("unknown workload %q; there are: %s", s.Workload, strings.Join(Workloads(), ", "))
+	case s.Workload == CASRegister && !p.Agreed():
+		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
 	case s.World != Sim && s.World != Docker:
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
 	case s.Nodes < 1 || s.Nodes > replica.MaxNodes:
@@ -161,6 +176,9 @@ func (s *Spec) judging() checkers.JudgeOptions {
 	// hundred past its time limit.
 	o.Availability.Default = 0.99
 	o.Tested.Kinds = []history.F{history.Read, history.Write}
+	if s.workloadName() == CASRegister {
+		o.Tested.Kinds = append(o.Tested.Kinds, history.CAS)
+	}
 	if specs, err := nemesis.Parse(s.Nemesis); err == nil {
 		o.Tested.MinFaults = len(specs)
 	}
@@ -172,13 +190,29 @@ func (s *Spec) judging() checkers.JudgeOptions {
 // themselves; a key that is written to the end hides that they do not.
 const opsPerKey = 100
 
+// workloadName is the workload that was asked for, or else the one that has all
+// that the profile can do.
+func (s *Spec) workloadName() string {
+	if s.Workload != "" {
+		return s.Workload
+	}
+	if p, err := s.profile(); err == nil && p.Agreed() {
+		return CASRegister
+	}
+	return Register
+}
+
 // workload is registers of which Keys are in use at a time.
 func (s *Spec) workload() harness.Workload {
 	keys := 1000
 	if s.Rate > 0 {
 		keys = min(int(s.Rate*s.Duration().Seconds())/opsPerKey, 10_000)
 	}
-	return workloads.Register(workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: opsPerKey, Rate: s.Rate})
+	o := workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: opsPerKey, Rate: s.Rate}
+	if s.workloadName() == CASRegister {
+		return workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: o})
+	}
+	return workloads.Register(o)
 }
 
 // test makes the harness' test of it.
@@ -231,7 +265,7 @@ func (s *Spec) describe(p sut.Profile) results.Test {
 func FromRecord(t results.Test) (Spec, error) {
 	s := Spec{
 		World: t.World, Profile: t.Profile, Nodes: t.Nodes, N: t.N, R: t.R, W: t.W,
-		Nemesis: t.Nemesis, Seed: t.Seed, Clients: t.Clients, Rate: t.Rate, Keys: t.Keys,
+		Workload: t.Workload, Nemesis: t.Nemesis, Seed: t.Seed, Clients: t.Clients, Rate: t.Rate, Keys: t.Keys,
 		Before: t.Before, During: t.During, Recovery: t.Recovery, Settle: t.Settle, OpTimeout: t.OpTimeout,
 		Claims: slices.Clone(t.Claims),
 	}
@@ -258,6 +292,12 @@ func (s *Spec) Command() []string {
 	}
 	add("--duration", s.Duration(), def.Duration())
 	add("--nodes", s.Nodes, def.Nodes)
+	if s.Workload != "" {
+		named := s.Workload
+		s := *s
+		s.Workload = ""
+		add("--workload", named, s.workloadName())
+	}
 	add("--n", s.N, 0)
 	add("--r", s.R, 0)
 	add("--w", s.W, 0)

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/assay-chaos/assay/store/httpapi"
 )
@@ -107,6 +108,36 @@ func (c *Client) Delete(ctx context.Context, key string, opts ...Option) (stamp 
 	return a.stamp, err
 }
 
+// CAS writes a key if it has the value expect, or is absent when expect is nil,
+// and gives the version written. If the key was otherwise the error is one that
+// [Mismatch] knows. The cluster must run CASPaxos.
+func (c *Client) CAS(ctx context.Context, key string, expect, value []byte) (stamp string, err error) {
+	// Text, if it is, and base64 otherwise: an empty value would be omitted
+	// as base64, and bytes that are not UTF-8 would be changed as text.
+	q := httpapi.CAS{Absent: expect == nil}
+	if expect != nil {
+		q.Expect, q.Expect64 = asJSON(expect)
+	}
+	q.Value, q.Value64 = asJSON(value)
+	body, err := json.Marshal(q)
+	if err != nil {
+		return "", c.failed("cas", key, true, err)
+	}
+	a, err := c.do(ctx, "cas", http.MethodPost, httpapi.PathCAS, key, body)
+	if err != nil {
+		return "", err
+	}
+	return a.stamp, nil
+}
+
+func asJSON(value []byte) (text *string, base64 []byte) {
+	if !utf8.Valid(value) {
+		return nil, value
+	}
+	s := string(value)
+	return &s, nil
+}
+
 // Local reads what this one node holds for the keys, asking no other. The
 // result is parallel to keys.
 func (c *Client) Local(ctx context.Context, keys ...string) ([]Record, error) {
@@ -181,7 +212,7 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 // itself sends a request again in two cases (net/http, shouldRetryRequest): a
 // connection that it had kept broke before one byte was written, which is
 // harmless, or the request counts as idempotent, by its method (GET, HEAD,
-// OPTIONS, TRACE) or an Idempotency-Key header. PUT and DELETE do not, and must
+// OPTIONS, TRACE) or an Idempotency-Key header. PUT, DELETE and POST do not, and must
 // not get that header.
 func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []byte, opts ...Option) (answer, error) {
 	var sent atomic.Bool
@@ -215,6 +246,7 @@ func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []
 	var told httpapi.Error
 	if json.Unmarshal(data, &told) == nil && told.Code != "" {
 		e.Code, e.Definite, e.err = told.Code, told.Definite, errors.New(told.Text)
+		e.seen = told.Seen
 	} else {
 		e.err = fmt.Errorf("unexpected answer: %s", resp.Status)
 	}

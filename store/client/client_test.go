@@ -63,6 +63,7 @@ func TestWriteIsSentOnce(t *testing.T) {
 	ops := map[string]func(*Client) error{
 		"put":       func(c *Client) error { _, err := c.Put(context.Background(), "k", []byte("v")); return err },
 		"put empty": func(c *Client) error { _, err := c.Put(context.Background(), "k", nil); return err },
+		"cas":       func(c *Client) error { _, err := c.CAS(context.Background(), "k", nil, []byte("v")); return err },
 		"delete":    func(c *Client) error { _, err := c.Delete(context.Background(), "k"); return err },
 	}
 	for name, op := range ops {

@@ -20,6 +20,7 @@ type Error struct {
 	err   error
 	stamp string
 	body  []byte
+	seen  *httpapi.Seen
 }
 
 // Error names the operation, the node and the cause.
@@ -43,6 +44,20 @@ func (e *Error) Unwrap() error { return e.err }
 func Definite(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Definite
+}
+
+// Mismatch gives what a compare-and-set found that was not what it expected. It
+// is false for every other error.
+func Mismatch(err error) (Record, bool) {
+	var e *Error
+	if !errors.As(err, &e) || e.Code != httpapi.CodeMismatch || e.seen == nil {
+		return Record{}, false
+	}
+	r := Record{Found: !e.seen.Absent, Value: e.seen.Value64, Stamp: e.stamp}
+	if e.seen.Value != nil {
+		r.Value = []byte(*e.seen.Value)
+	}
+	return r, true
 }
 
 func (c *Client) failed(op, key string, definite bool, err error) *Error {

@@ -80,7 +80,7 @@ func (d *database) meta(key []byte) ([]byte, error) {
 
 // setMeta writes one durably.
 func (d *database) setMeta(key, body []byte) error {
-	return guard(func() error { return d.Set(key, seal(key, body), pebble.Sync) })
+	return guard(func() error { return d.Set(key, seal(key, sealPlain, body), pebble.Sync) })
 }
 
 // fail keeps the first error of the disk and gives it.

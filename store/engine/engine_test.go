@@ -42,10 +42,15 @@ func TestReopenFindsRecords(t *testing.T) {
 			e, err := Open(dir, Options{Fsync: fsync})
 			require.NoError(t, err)
 			tomb := replica.Record{Stamp: replica.Stamp{Counter: -5}, Deleted: true}
+			promised := replica.Record{Ballots: &replica.Ballots{Promise: record(9, "").Stamp}}
+			agreed := record(4, "value")
+			agreed.Ballots = &replica.Ballots{Promise: record(9, "").Stamp, Accepted: record(8, "").Stamp, Before: []replica.Stamp{record(3, "").Stamp, record(2, "").Stamp}}
 			require.NoError(t, e.Apply(1, []replica.Write{
 				{Key: "a", Record: record(1, "old")},
 				{Key: "a", Record: record(2, "new")},
 				{Key: "\x00/\xff", Record: tomb},
+				{Key: "promised", Record: promised},
+				{Key: "agreed", Record: agreed},
 			}))
 			got, ok, err := e.Get("a")
 			require.NoError(t, err)
@@ -65,6 +70,14 @@ func TestReopenFindsRecords(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, ok)
 			require.Equal(t, tomb, got)
+			got, ok, err = e.Get("promised")
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, promised, got)
+			got, ok, err = e.Get("agreed")
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, agreed, got)
 			_, ok, err = e.Get("b")
 			require.NoError(t, err)
 			require.False(t, ok)

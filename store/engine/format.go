@@ -26,13 +26,14 @@ var ErrCorrupt = replica.ErrCorrupt
 //
 //	byte 0      format
 //	bytes 1-4   CRC-32C of the database key, the format and the body, little endian
-//	bytes 5-    body; of a record: CBOR, see diskRecord
+//	bytes 5-    body; of a record: CBOR, see diskRecord and diskAcceptor
 //
 // Pebble checksums its blocks and its log. The seal is end to end: it also
 // catches what is damaged in memory, or filed under the wrong key.
 const (
-	sealFormat = 1
-	sealSize   = 5
+	sealPlain    = 1 // meta, and records without ballots
+	sealAcceptor = 2 // records of CASPaxos; unknown to programs without it
+	sealSize     = 5
 )
 
 // layout is the number of the layout above. It is kept in the directory.
@@ -72,19 +73,55 @@ type diskRecord struct {
 	Value   []byte
 }
 
+// diskAcceptor is a record of CASPaxos, with the acceptor's ballots.
+type diskAcceptor struct {
+	_                 struct{} `cbor:",toarray"`
+	Record            diskRecord
+	Promise, Accepted diskStamp
+	Before            []diskStamp
+}
+
+type diskStamp struct {
+	_       struct{} `cbor:",toarray"`
+	Counter int64
+	Node    uint32
+	Boot    uint64
+	Seq     uint64
+}
+
+func toDisk(s replica.Stamp) diskStamp {
+	return diskStamp{Counter: s.Counter, Node: uint32(s.Node), Boot: s.Boot, Seq: s.Seq}
+}
+
+func (d diskStamp) stamp() replica.Stamp {
+	return replica.Stamp{Counter: d.Counter, Node: replica.NodeID(d.Node), Boot: d.Boot, Seq: d.Seq}
+}
+
 func encodeRecord(key []byte, r *replica.Record) ([]byte, error) {
-	body, err := cbor.Marshal(&diskRecord{
+	d := diskRecord{
 		Counter: r.Stamp.Counter,
 		Node:    uint32(r.Stamp.Node),
 		Boot:    r.Stamp.Boot,
 		Seq:     r.Stamp.Seq,
 		Deleted: r.Deleted,
 		Value:   r.Value,
-	})
+	}
+	if b := r.Ballots; b != nil {
+		a := diskAcceptor{Record: d, Promise: toDisk(b.Promise), Accepted: toDisk(b.Accepted)}
+		for _, s := range b.Before {
+			a.Before = append(a.Before, toDisk(s))
+		}
+		body, err := cbor.Marshal(&a)
+		if err != nil {
+			return nil, err
+		}
+		return seal(key, sealAcceptor, body), nil
+	}
+	body, err := cbor.Marshal(&d)
 	if err != nil {
 		return nil, err
 	}
-	return seal(key, body), nil
+	return seal(key, sealPlain, body), nil
 }
 
 func decodeRecord(key, sealed []byte) (replica.Record, error) {
@@ -92,11 +129,16 @@ func decodeRecord(key, sealed []byte) (replica.Record, error) {
 	if err != nil {
 		return replica.Record{}, err
 	}
-	var d diskRecord
-	if err := cbor.Unmarshal(body, &d); err != nil {
+	var a diskAcceptor
+	var to any = &a.Record
+	if sealed[0] == sealAcceptor {
+		to = &a
+	}
+	if err := cbor.Unmarshal(body, to); err != nil {
 		return replica.Record{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return replica.Record{
+	d := &a.Record
+	rec := replica.Record{
 		Stamp: replica.Stamp{
 			Counter: d.Counter,
 			Node:    replica.NodeID(d.Node),
@@ -105,15 +147,22 @@ func decodeRecord(key, sealed []byte) (replica.Record, error) {
 		},
 		Deleted: d.Deleted,
 		Value:   d.Value,
-	}, nil
+	}
+	if sealed[0] == sealAcceptor {
+		rec.Ballots = &replica.Ballots{Promise: a.Promise.stamp(), Accepted: a.Accepted.stamp()}
+		for _, s := range a.Before {
+			rec.Ballots.Before = append(rec.Ballots.Before, s.stamp())
+		}
+	}
+	return rec, nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func seal(key, body []byte) []byte {
+func seal(key []byte, format byte, body []byte) []byte {
 	s := make([]byte, sealSize, sealSize+len(body))
-	s[0] = sealFormat
-	binary.LittleEndian.PutUint32(s[1:], checksum(key, sealFormat, body))
+	s[0] = format
+	binary.LittleEndian.PutUint32(s[1:], checksum(key, format, body))
 	return append(s, body...)
 }
 
@@ -127,8 +176,8 @@ func open(key, sealed []byte) ([]byte, error) {
 	if got := checksum(key, sealed[0], body); got != want {
 		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrCorrupt, got, want)
 	}
-	if sealed[0] != sealFormat {
-		return nil, fmt.Errorf("value has format %d, and this program knows %d: it was written by a newer one", sealed[0], sealFormat)
+	if sealed[0] != sealPlain && sealed[0] != sealAcceptor {
+		return nil, fmt.Errorf("value has format %d, and this program knows %d and %d: it was written by a newer one", sealed[0], sealPlain, sealAcceptor)
 	}
 	return body, nil
 }

@@ -5,12 +5,18 @@
 //	PUT    /v1/kv/{key}     body: the value           204
 //	GET    /v1/kv/{key}                               200 value | 404 absent
 //	DELETE /v1/kv/{key}                               204
+//	POST   /v1/cas/{key}    body: a [CAS]             204 | 409 [Error] with what was seen
 //	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
 //	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
 //	GET    /healthz         is it ready? its clocks   200 | 503 [Health]
 //	GET    /metrics         for Prometheus            200
 //	GET    /v1/stream       the same requests in      101
 //	                        frames, see [Frame]
+//
+// Compare-and-set is there when the cluster runs CASPaxos:
+//
+//	curl -d '{"absent": true, "value": "a"}' localhost:7801/v1/cas/lock
+//	curl -d '{"expect": "a", "value": "b"}' localhost:7801/v1/cas/lock
 //
 // A key is everything after the prefix, percent-encoded: any bytes are
 // allowed, and a slash may stand for itself. Answers about one key carry its
@@ -32,6 +38,7 @@ import (
 // Paths. A key follows KV and LocalKey.
 const (
 	PathKV       = "/v1/kv/"
+	PathCAS      = "/v1/cas/"
 	PathLocalKey = "/v1/local/"
 	PathLocal    = "/v1/local"
 	PathHealth   = "/healthz"
@@ -69,6 +76,26 @@ type Error struct {
 	// Definite: the request certainly has not changed anything and never
 	// will. Otherwise it may have taken effect, or may take effect later.
 	Definite bool `json:"definite"`
+	// Seen goes with CodeMismatch.
+	Seen *Seen `json:"seen,omitempty"`
+}
+
+// Seen is what a compare-and-set found that was not what it expected: absence,
+// a value that is UTF-8, or one that is not (base64).
+type Seen struct {
+	Absent  bool    `json:"absent,omitempty"`
+	Value   *string `json:"value,omitempty"`
+	Value64 []byte  `json:"value64,omitempty"`
+}
+
+// CAS is the body of a compare-and-set. It names one expectation and one new
+// value, as text or (the fields with 64) as base64.
+type CAS struct {
+	Absent   bool    `json:"absent,omitempty"` // the key must be absent
+	Expect   *string `json:"expect,omitempty"`
+	Expect64 []byte  `json:"expect64,omitempty"`
+	Value    *string `json:"value,omitempty"`
+	Value64  []byte  `json:"value64,omitempty"`
 }
 
 // Code classes errors.
@@ -80,6 +107,7 @@ const (
 	CodeNoRoute     Code = "no-route"     // 404: no such path
 	CodeMethod      Code = "method"       // 405
 	CodeInvalid     Code = "invalid"      // 400
+	CodeMismatch    Code = "mismatch"     // 409: compare-and-set found something else, see Error.Seen
 	CodeKeyTooLong  Code = "key-too-long" // 414
 	CodeTooLarge    Code = "too-large"    // 413: the value, or what was asked for at once
 	CodeBusy        Code = "busy"         // 429: too many requests in flight at this node, or too large ones
@@ -137,6 +165,7 @@ type Health struct {
 	N          int    `json:"n"`
 	R          int    `json:"r"`
 	W          int    `json:"w"`
+	Protocol   string `json:"protocol"` // quorum or caspaxos
 	Stamps     string `json:"stamps"`
 	WriteBack  bool   `json:"write_back"`
 	ReadRepair string `json:"read_repair"` // off or async

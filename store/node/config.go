@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,10 @@ type Config struct {
 	// copies a write waits for. Zero means all nodes for N and a majority of
 	// them for R and W.
 	N, R, W int
+	// Protocol is how replicas come to hold one value. With CASPaxos R and W
+	// are majorities, Stamps and WriteBack mean nothing, and there is no
+	// ReadRepair and no AntiEntropy.
+	Protocol replica.Protocol
 	// Stamps is where versions come from.
 	Stamps replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
@@ -37,7 +42,7 @@ type Config struct {
 	// answered with an older record.
 	ReadRepair replica.ReadRepair
 	// AntiEntropy is the time from one comparison with a peer to the next; 0:
-	// replicas are never compared.
+	// replicas are never compared; [AntiEntropyAuto]: as suits the Protocol.
 	AntiEntropy time.Duration
 	// Fsync: a write is acknowledged only when it is on disk. Without it a
 	// killed node forgets its last writes.
@@ -61,6 +66,10 @@ type Config struct {
 	TLS trust.Files
 }
 
+// AntiEntropyAuto is once a second, and never with CASPaxos, which cannot have
+// anti-entropy. So a node that is only told its protocol gets what goes with it.
+const AntiEntropyAuto time.Duration = math.MinInt64
+
 // DefaultConfig gives a cluster of one node on loopback. With Peers set it
 // gives an ABD register on majorities, the strongest setting.
 func DefaultConfig() Config {
@@ -68,7 +77,7 @@ func DefaultConfig() Config {
 		Cluster:          "assay",
 		Stamps:           replica.Logical,
 		WriteBack:        true,
-		AntiEntropy:      time.Second,
+		AntiEntropy:      AntiEntropyAuto,
 		Fsync:            true,
 		Timeout:          time.Second,
 		Retry:            100 * time.Millisecond,
@@ -89,10 +98,11 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.N, "n", c.N, "replicas of a key; 0: all nodes")
 	f.IntVar(&c.R, "r", c.R, "answers a read waits for; 0: a majority")
 	f.IntVar(&c.W, "w", c.W, "durable copies a write waits for; 0: a majority")
+	f.Var((*protocolFlag)(&c.Protocol), "protocol", "how replicas come to hold one value: quorum (R and W replicas) or caspaxos (majorities; has compare-and-set)")
 	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
 	f.Var((*readRepairFlag)(&c.ReadRepair), "read-repair", "what a read does for replicas with older records: off, or async (sends them the newest one after the answer)")
-	f.DurationVar(&c.AntiEntropy, "anti-entropy", c.AntiEntropy, "time from one comparison of all records with a peer to the next; 0: never")
+	f.Var((*antiEntropyFlag)(&c.AntiEntropy), "anti-entropy", "time from one comparison of all records with a peer to the next; 0: never; auto: 1s, and never with caspaxos, which cannot have it")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
 	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
@@ -123,7 +133,7 @@ func (c *Config) Args() []string {
 	return args
 }
 
-// withDefaults fills in what is zero.
+// withDefaults fills in what is zero or auto.
 func (c Config) withDefaults() Config {
 	if len(c.Peers) == 0 {
 		c.Peers = []string{c.ListenPeer}
@@ -137,11 +147,17 @@ func (c Config) withDefaults() Config {
 	if c.W == 0 {
 		c.W = c.N/2 + 1
 	}
+	if c.AntiEntropy == AntiEntropyAuto {
+		c.AntiEntropy = time.Second
+		if c.Protocol == replica.CASPaxos {
+			c.AntiEntropy = 0
+		}
+	}
 	return c
 }
 
 // Validate says which field is wrong and what would be right. Zero fields that
-// have a default are right.
+// have a default are right, and so is AntiEntropyAuto.
 func (c *Config) Validate() error {
 	d := c.withDefaults()
 	switch {
@@ -180,7 +196,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// replica is the protocol core's part of a configuration without zero fields.
+// replica is the protocol core's part of a configuration that has its defaults.
 func (c *Config) replica() replica.Config {
 	return replica.Config{
 		ID:          replica.NodeID(c.ID),
@@ -188,6 +204,7 @@ func (c *Config) replica() replica.Config {
 		N:           c.N,
 		R:           c.R,
 		W:           c.W,
+		Protocol:    c.Protocol,
 		Stamps:      c.Stamps,
 		WriteBack:   c.WriteBack,
 		ReadRepair:  c.ReadRepair,
@@ -199,6 +216,9 @@ func (c *Config) replica() replica.Config {
 
 // settings is what all nodes must agree on, in words that show a difference.
 func (c *Config) settings() string {
+	if c.Protocol == replica.CASPaxos { // the rest means nothing, or has one value
+		return fmt.Sprintf("nodes=%d n=%d protocol=caspaxos", len(c.Peers), c.N)
+	}
 	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t read-repair=%s anti-entropy=%s", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack, c.ReadRepair, c.AntiEntropy)
 }
 
@@ -229,6 +249,33 @@ func (s *stampsFlag) Set(text string) error {
 
 func (*stampsFlag) Type() string { return "wall|logical" }
 
+// protocolFlag is replica.Protocol as a flag.
+type protocolFlag replica.Protocol
+
+func (p *protocolFlag) String() string {
+	switch replica.Protocol(*p) {
+	case replica.Quorum:
+		return "quorum"
+	case replica.CASPaxos:
+		return "caspaxos"
+	}
+	return strconv.Itoa(int(*p))
+}
+
+func (p *protocolFlag) Set(text string) error {
+	switch text {
+	case "quorum":
+		*p = protocolFlag(replica.Quorum)
+	case "caspaxos":
+		*p = protocolFlag(replica.CASPaxos)
+	default:
+		return fmt.Errorf("%q is neither quorum nor caspaxos", text)
+	}
+	return nil
+}
+
+func (*protocolFlag) Type() string { return "quorum|caspaxos" }
+
 // readRepairFlag is replica.ReadRepair as a flag.
 type readRepairFlag replica.ReadRepair
 
@@ -245,3 +292,28 @@ func (r *readRepairFlag) Set(text string) error {
 }
 
 func (*readRepairFlag) Type() string { return "off|async" }
+
+// antiEntropyFlag is Config.AntiEntropy as a flag.
+type antiEntropyFlag time.Duration
+
+func (a *antiEntropyFlag) String() string {
+	if time.Duration(*a) == AntiEntropyAuto {
+		return "auto"
+	}
+	return time.Duration(*a).String()
+}
+
+func (a *antiEntropyFlag) Set(text string) error {
+	if text == "auto" {
+		*a = antiEntropyFlag(AntiEntropyAuto)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is neither auto nor a number with its unit, for example 1s or 250ms", text)
+	}
+	*a = antiEntropyFlag(d)
+	return nil
+}
+
+func (*antiEntropyFlag) Type() string { return "auto|duration" }

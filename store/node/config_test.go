@@ -16,7 +16,7 @@ func TestArgsRoundTrip(t *testing.T) {
 		DefaultConfig(),
 		{
 			ID: 1, Cluster: "c", Peers: []string{"10.0.0.1:1", "10.0.0.2:1"}, N: 2, R: 1, W: 2,
-			Stamps: replica.WallClock, WriteBack: false, Fsync: false,
+			Protocol: replica.CASPaxos, Stamps: replica.WallClock, WriteBack: false, Fsync: false,
 			ReadRepair: replica.ReadRepairAsync, AntiEntropy: 250 * time.Millisecond,
 			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7, MaxInFlightBytes: 9,
 			TLS: trust.Files{CA: "ca", Cert: "c", Key: "k"},
@@ -40,6 +40,35 @@ func TestStampsFlag(t *testing.T) {
 	c.RegisterFlags(f)
 	require.ErrorContains(t, f.Parse([]string{"--stamps=sundial"}), "neither wall nor logical")
 	require.ErrorContains(t, f.Parse([]string{"--read-repair=always"}), "neither off nor async")
+	require.ErrorContains(t, f.Parse([]string{"--protocol=raft"}), "neither quorum nor caspaxos")
+	require.ErrorContains(t, f.Parse([]string{"--anti-entropy=often"}), "neither auto nor a number with its unit")
+}
+
+// Anti-entropy is on where it can be, unless somebody says otherwise.
+func TestAntiEntropyGoesWithTheProtocol(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want time.Duration
+	}{
+		{nil, time.Second},
+		{[]string{"--protocol=caspaxos"}, 0},
+		{[]string{"--anti-entropy=auto", "--protocol=caspaxos"}, 0},
+		{[]string{"--anti-entropy=0", "--protocol=caspaxos"}, 0},
+		{[]string{"--anti-entropy=0"}, 0},
+		{[]string{"--anti-entropy=3s"}, 3 * time.Second},
+	} {
+		c := DefaultConfig()
+		f := pflag.NewFlagSet("node", pflag.ContinueOnError)
+		c.RegisterFlags(f)
+		require.NoError(t, f.Parse(test.args))
+		require.NoError(t, c.Validate(), test.args)
+		require.Equal(t, test.want, c.withDefaults().AntiEntropy, test.args)
+	}
+	c := DefaultConfig()
+	f := pflag.NewFlagSet("node", pflag.ContinueOnError)
+	c.RegisterFlags(f)
+	require.NoError(t, f.Parse([]string{"--protocol=caspaxos", "--anti-entropy=1s"}))
+	require.ErrorContains(t, c.Validate(), "AntiEntropy is 1s, and CASPaxos has none")
 }
 
 // Every mistake is named, with the flag to change.
@@ -65,6 +94,8 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Peers = []string{"a:1", "b:1"}; c.N = 3 }, "N is 3"},
 		{func(c *Config) { c.R = 2 }, "R is 2"},
 		{func(c *Config) { c.AntiEntropy = -1 }, "AntiEntropy is -1ns"},
+		{func(c *Config) { c.Protocol, c.AntiEntropy = replica.CASPaxos, time.Second }, "AntiEntropy is 1s, and CASPaxos has none"},
+		{func(c *Config) { c.Protocol, c.ReadRepair = replica.CASPaxos, replica.ReadRepairAsync }, "ReadRepair is async, and CASPaxos has none"},
 		{func(c *Config) { c.W = -1 }, "W is -1"},
 		{func(c *Config) { c.Timeout = 0 }, "Timeout is 0"},
 		{func(c *Config) { c.Retry = 0 }, "Retry is 0"},

@@ -31,6 +31,10 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		n.metrics.measured(w, r, func(w http.ResponseWriter, r *http.Request) {
 			n.serveKV(w, r, path[len(httpapi.PathKV):])
 		})
+	case strings.HasPrefix(path, httpapi.PathCAS):
+		n.metrics.measured(w, r, func(w http.ResponseWriter, r *http.Request) {
+			n.serveCAS(w, r, path[len(httpapi.PathCAS):])
+		})
 	case strings.HasPrefix(path, httpapi.PathLocalKey):
 		n.serveLocalKey(w, r, path[len(httpapi.PathLocalKey):])
 	case path == httpapi.PathLocal:
@@ -42,7 +46,7 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == httpapi.PathMetrics:
 		n.metricsHandler.ServeHTTP(w, r)
 	default:
-		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s or %s", httpapi.PathKV, httpapi.PathLocalKey, httpapi.PathHealth, httpapi.PathMetrics))
+		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s{key}, %s or %s", httpapi.PathKV, httpapi.PathCAS, httpapi.PathLocalKey, httpapi.PathHealth, httpapi.PathMetrics))
 	}
 }
 
@@ -82,7 +86,11 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 			return
 		}
 	}
+	n.ask(w, q)
+}
 
+// ask takes a request to the core, and answers with its reply.
+func (n *Node) ask(w http.ResponseWriter, q replica.Request) {
 	answer := make(chan replica.Reply, 1)
 	select {
 	case n.loop.calls <- call{q, answer}:
@@ -107,6 +115,8 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 	}
 	h.Set(httpapi.HeaderReached, strconv.Itoa(reply.Reached))
 	switch {
+	case reply.Err != nil && reply.Err.Code == replica.CodeMismatch:
+		fail(w, mismatch(reply))
 	case reply.Err != nil:
 		fail(w, httpapi.Error{Text: reply.Err.Text, Code: codeOf(reply.Err.Code), Definite: reply.Err.Definite})
 	case q.Op != replica.Get:
@@ -129,16 +139,16 @@ func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped str
 	if !ok {
 		return
 	}
-	rec, found, err := n.engine.Get(key)
+	rec, _, err := n.engine.Get(key)
 	if err != nil {
 		refuse(w, httpapi.CodeStorage, err.Error())
 		return
 	}
 	w.Header().Set(httpapi.HeaderReplicas, nodeList(n.placement.Replicas(key)))
-	if found {
+	if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
 		w.Header().Set(httpapi.HeaderStamp, rec.Stamp.String())
 	}
-	if !found || rec.Deleted {
+	if rec.Absent() {
 		text := "this node does not hold the key"
 		if !n.holds(key) {
 			text = "this node is no replica of the key; these are: " + nodeList(n.placement.Replicas(key))
@@ -186,6 +196,7 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 			refuse(w, httpapi.CodeStorage, err.Error())
 			return
 		}
+		found = found && rec.Stamp != (replica.Stamp{}) // else it has promised something, at most
 		if bytes += len(rec.Value); bytes > maxAnswer {
 			refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the values of the first %d keys have more than the %d bytes that an answer may have: ask for fewer keys at a time", i+1, maxAnswer))
 			return
@@ -209,6 +220,7 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 		N:             n.cfg.N,
 		R:             n.cfg.R,
 		W:             n.cfg.W,
+		Protocol:      (*protocolFlag)(&n.cfg.Protocol).String(),
 		Stamps:        (*stampsFlag)(&n.cfg.Stamps).String(),
 		WriteBack:     n.cfg.WriteBack,
 		ReadRepair:    n.cfg.ReadRepair.String(),
@@ -385,6 +397,8 @@ func statusOf(c httpapi.Code) int {
 		return http.StatusMethodNotAllowed
 	case httpapi.CodeInvalid:
 		return http.StatusBadRequest
+	case httpapi.CodeMismatch:
+		return http.StatusConflict
 	case httpapi.CodeKeyTooLong:
 		return http.StatusRequestURITooLong
 	case httpapi.CodeTooLarge:

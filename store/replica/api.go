@@ -15,12 +15,26 @@ const (
 	Logical
 )
 
+// Protocol says how the replicas of a key come to hold one value.
+type Protocol uint8
+
+const (
+	// Quorum: reads and writes of R and W replicas, ordered by stamps.
+	Quorum Protocol = iota
+	// CASPaxos: each change is agreed by a majority, so a change may depend
+	// on the value that it replaces. R and W are majorities; Stamps and
+	// WriteBack mean nothing. There is no ReadRepair and no AntiEntropy:
+	// both store records by their stamps, whatever was promised.
+	CASPaxos
+)
+
 // Config is the replication setting of a cluster; all its nodes must agree.
 type Config struct {
-	ID    NodeID
-	Nodes int // M; nodes are 0 … M-1
-	N     int // replicas of a key, 1 to Nodes; which they are says Placement
-	R, W  int // answers a read waits for, durable copies a write waits for
+	ID       NodeID
+	Protocol Protocol
+	Nodes    int // M; nodes are 0 … M-1
+	N        int // replicas of a key, 1 to Nodes; which they are says Placement
+	R, W     int // answers a read waits for, durable copies a write waits for
 	// Stamps is where versions come from.
 	Stamps Stamps
 	// WriteBack: a read makes W replicas durable holders of what it is
@@ -58,15 +72,33 @@ type Record struct {
 	Stamp   Stamp  `cbor:"1,keyasint"`
 	Deleted bool   `cbor:"2,keyasint,omitempty"`
 	Value   []byte `cbor:"3,keyasint,omitempty"` // immutable
+	// Ballots is the acceptor's state, immutable; nil outside CASPaxos. A
+	// record of it can be without a stamp: something was promised or agreed
+	// on, and the key was never written.
+	Ballots *Ballots `cbor:"4,keyasint,omitempty"`
 }
 
-// IsZero says whether r is the record of a key that was never written.
-func (r Record) IsZero() bool { return r.Stamp == Stamp{} }
+// Ballots is what a CASPaxos acceptor keeps with the version of a key. There
+// a version's stamp is the ballot under which its value came to be; it stays
+// when the value is proposed again under a later ballot.
+type Ballots struct {
+	_        struct{} `cbor:",toarray"`
+	Promise  Stamp    // nothing below it is accepted any more
+	Accepted Stamp    // the ballot under which the version was accepted
+	Before   []Stamp  // the versions that this one replaced, the latest first; at most lineage
+}
+
+// IsZero says whether r is the record of a key of which nothing is known. Such a
+// record is left out of messages.
+func (r Record) IsZero() bool { return r.Stamp == Stamp{} && r.Ballots == nil }
+
+// Absent says whether r shows no value: never written, or deleted.
+func (r Record) Absent() bool { return r.Stamp == Stamp{} || r.Deleted }
 
 // newer says whether r replaces another record of its key. Anything replaces
 // nothing, even what a clock before 1970 has stamped.
 func (r Record) newer(other Record) bool {
-	return !r.IsZero() && (other.IsZero() || other.Stamp.Less(r.Stamp))
+	return r.Stamp != Stamp{} && (other.Stamp == Stamp{} || other.Stamp.Less(r.Stamp))
 }
 
 // Storage is the replica's local state. It shows every Write handed out so far,
@@ -94,6 +126,7 @@ const (
 	Get Op = iota + 1
 	Put
 	Delete
+	CAS // CASPaxos only: put, if the key is as expected
 )
 
 // Request is a client's request; ID is the driver's, and unique in its boot.
@@ -108,16 +141,20 @@ type Request struct {
 	// all its requests keep to it: above all, that the smallest R and the
 	// smallest W overlap.
 	R, W int
+	// CAS: the value that the key must have (immutable), or that it must be
+	// absent.
+	Expect       []byte
+	ExpectAbsent bool
 }
 
 // Reply answers the request with the same ID, exactly once.
 type Reply struct {
 	ID      uint64
 	Err     *Error // nil: done
-	Found   bool   // get: the key is present
-	Value   []byte
-	Stamp   Stamp // get: of the version read (zero: never written); put, delete: of the version written
-	Reached int   // how many replicas had answered in the deciding round
+	Found   bool   // get, and CAS with CodeMismatch: the key is present
+	Value   []byte // of the same
+	Stamp   Stamp  // get, and CAS with CodeMismatch: of the version read (zero: never written); otherwise: of the version written
+	Reached int    // how many replicas had answered in the deciding round
 }
 
 // Error is why a request was not carried out. Definite: it certainly has not
@@ -136,6 +173,7 @@ const (
 	CodeStorage                     // the local disk failed
 	CodeInvalid                     // the request cannot be carried out
 	CodeFull                        // the local disk has no space; for drivers
+	CodeMismatch                    // CAS: the key was not as expected; the reply tells how it was
 )
 
 func (e *Error) Error() string { return e.Text }
@@ -180,6 +218,13 @@ const (
 	// Damaged records, see damage.go.
 	MsgVoid   // I have lost my record of Key: count nothing that I acknowledged for it
 	MsgVoided // answer to MsgVoid: I do not, from now on
+
+	// CASPaxos; the ballots are in Record.Ballots.
+	MsgPrepare  // promise to accept nothing below Promise, and send me your record of Key
+	MsgPromise  // answer to MsgPrepare: promised, durably; Record is what I accepted last
+	MsgAccept   // replace your record of Key by Record, under the ballot Accepted, and promise Promise
+	MsgAccepted // answer to MsgAccept: done, durably
+	MsgConflict // answer to either: no, I have given Promise
 )
 
 // Message travels between the coordinator and the replicas. It is a value;

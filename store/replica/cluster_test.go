@@ -212,7 +212,7 @@ func (c *cluster) deliver(i int) {
 func (c *cluster) sync(m *machine) {
 	seq := m.seq
 	for _, w := range m.buffer {
-		c.tellf("n%d disk %s %s", m.id, w.Key, c.recordText(w.Record))
+		c.tellf("n%d disk %s %s", m.id, w.Key, c.heldText(w.Record))
 		m.reach(w)
 	}
 	m.buffer = m.buffer[:0]
@@ -228,7 +228,7 @@ func (c *cluster) fail(m *machine, n int) {
 		if i < n {
 			m.reach(w)
 		}
-		c.tellf("n%d disk fails: %s %s", m.id, w.Key, c.recordText(w.Record))
+		c.tellf("n%d disk fails: %s %s", m.id, w.Key, c.heldText(w.Record))
 	}
 	m.buffer = m.buffer[:0]
 	m.core.Failed(c.now(m), seq, errTest)
@@ -308,13 +308,25 @@ func (c *cluster) stampText(s Stamp) string {
 }
 
 func (c *cluster) recordText(r Record) string {
+	s := fmt.Sprintf("%s %q", c.stampText(r.Stamp), r.Value)
 	switch {
-	case r.IsZero():
-		return "nothing"
+	case r.Stamp == Stamp{}:
+		s = "nothing"
 	case r.Deleted:
-		return c.stampText(r.Stamp) + " deleted"
+		s = c.stampText(r.Stamp) + " deleted"
 	}
-	return fmt.Sprintf("%s %q", c.stampText(r.Stamp), r.Value)
+	if b := r.ballots(); b.Accepted != (Stamp{}) {
+		s += " under " + c.stampText(b.Accepted)
+	}
+	return s
+}
+
+// heldText is a record on disk, with what was promised.
+func (c *cluster) heldText(r Record) string {
+	if b := r.ballots(); b.Promise != b.Accepted {
+		return c.recordText(r) + ", promised " + c.stampText(b.Promise)
+	}
+	return c.recordText(r)
 }
 
 func (c *cluster) packetText(p packet) string {
@@ -363,16 +375,35 @@ func (c *cluster) packetText(p packet) string {
 			s += " " + v.Key + " " + c.stampText(v.Stamp)
 		}
 		return s
+	case MsgPrepare:
+		return s + "prepare " + m.Key + " " + c.stampText(m.Record.ballots().Promise)
+	case MsgPromise:
+		return s + "promise " + m.Key + " " + c.stampText(m.Record.ballots().Promise) + ", holds " + c.recordText(m.Record)
+	case MsgAccept:
+		return s + "accept " + m.Key + " " + c.recordText(m.Record) + ", next " + c.stampText(m.Record.ballots().Promise)
+	case MsgAccepted:
+		return s + "accepted " + m.Key
+	case MsgConflict:
+		return s + "conflict " + m.Key + ", promised " + c.stampText(m.Record.ballots().Promise)
 	}
 	return s + "?"
 }
 
 func (c *cluster) replyText(q Request, p Reply) string {
-	s := [...]string{Get: "get ", Put: "put ", Delete: "delete "}[q.Op] + q.Key
-	if q.Op == Put {
+	s := [...]string{Get: "get ", Put: "put ", Delete: "delete ", CAS: "cas "}[q.Op] + q.Key
+	switch {
+	case q.Op == Put:
 		s += fmt.Sprintf(" %q", q.Value)
+	case q.ExpectAbsent:
+		s += fmt.Sprintf(" absent %q", q.Value)
+	case q.Op == CAS:
+		s += fmt.Sprintf(" %q %q", q.Expect, q.Value)
 	}
 	switch {
+	case p.Err != nil && p.Err.Code == CodeMismatch && !p.Found:
+		return s + ": not done, it is absent"
+	case p.Err != nil && p.Err.Code == CodeMismatch:
+		return fmt.Sprintf("%s: not done, it is %s", s, c.recordText(Record{Stamp: p.Stamp, Value: p.Value}))
 	case p.Err != nil && p.Err.Definite:
 		return s + ": failed, not done: " + p.Err.Text
 	case p.Err != nil:

@@ -57,6 +57,15 @@ func (r *Replica) begin(q *Request) {
 		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: err})
 		return
 	}
+	if r.cfg.Protocol == CASPaxos {
+		r.propose(q)
+		return
+	}
+	if q.Op == CAS {
+		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: &Error{Code: CodeInvalid, Definite: true,
+			Text: "reads and writes of quorums cannot compare and set: run the cluster with CASPaxos"}})
+		return
+	}
 	x := r.admit(q)
 	if q.Op != Get && r.cfg.Stamps == WallClock {
 		r.storeNew(x, r.now.Wall)
@@ -71,8 +80,10 @@ func (r *Replica) begin(q *Request) {
 func (r *Replica) validate(q *Request) *Error {
 	text := ""
 	switch {
-	case q.Op != Get && q.Op != Put && q.Op != Delete:
-		text = fmt.Sprintf("unknown operation %d: use get, put or delete", q.Op)
+	case q.Op < Get || q.Op > CAS:
+		text = fmt.Sprintf("unknown operation %d: use get, put, delete or CAS", q.Op)
+	case r.cfg.Protocol == CASPaxos && (q.R != 0 || q.W != 0):
+		text = "with CASPaxos a request cannot choose its quorums: leave R and W out"
 	case q.Key == "":
 		text = "the key is empty: give at least one byte"
 	case q.R < 0 || q.R > r.cfg.N:
@@ -269,7 +280,7 @@ func (r *Replica) expire() {
 func (r *Replica) reply(x *request) {
 	x.replied = true
 	out := Reply{ID: x.client, Stamp: x.best.Stamp, Reached: x.answered.len()}
-	if x.op == Get && !x.best.IsZero() && !x.best.Deleted {
+	if x.op == Get && !x.best.Absent() {
 		out.Found, out.Value = true, x.best.Value
 	}
 	r.out.Replies = append(r.out.Replies, out)

@@ -49,6 +49,10 @@ var ErrCorrupt = errors.New("stored bytes are damaged")
 // acknowledged write in silence: with W = 1 the lost copy may have been the
 // only one; while another node is down, its first answer is missing; and when
 // too many replicas have lost the same record, nothing can be concluded.
+//
+// With CASPaxos it is not tried at all. The lost record held a promise too, and
+// no peer knows it: an acceptor that has forgotten what it promised could let an
+// old ballot win. It never votes on the key again.
 
 // The rounds of a repair. They follow those of requests, so that a message's
 // round tells what it is about.
@@ -75,15 +79,16 @@ type Damage struct {
 	Key      string
 	Repaired bool  // false: found damaged just now
 	Stamp    Stamp // repaired: of the record that is here again; zero: no peer had one
-	// Hopeless: it was found damaged, and with W = 1 no peer can tell what it
-	// was. The replica refuses the key for good.
+	// Hopeless: it was found damaged, and no peer can tell what it was: with
+	// W = 1 the record, with CASPaxos the promise. The replica refuses the
+	// key for good.
 	Hopeless bool
 }
 
 // lost takes note that this replica's record of a key cannot be read, and
 // begins to repair it. It is called again and again while the key is refused.
 func (r *Replica) lost(key string) {
-	if r.cfg.W < 2 {
+	if r.cfg.W < 2 || r.cfg.Protocol == CASPaxos {
 		if _, known := r.hopelessKeys[key]; !known && len(r.hopelessKeys) < maxMends {
 			r.hopelessKeys[key] = struct{}{}
 			r.out.Damage = append(r.out.Damage, Damage{Key: key, Hopeless: true})

@@ -1,5 +1,6 @@
 // Package replica is the protocol core of the reference store: one node's
-// coordinator and replica for get, put and delete with N, R and W.
+// coordinator and replica for get, put and delete with N, R and W, or with
+// compare-and-set for CASPaxos.
 //
 // The core is a deterministic state machine. It does no I/O, starts no
 // goroutine, takes no lock and reads no clock; a driver (the real node in
@@ -50,6 +51,12 @@
 // write-back reads are the multi-writer ABD register (Attiya, Bar-Noy, Dolev,
 // JACM 1995; multi-writer form: Lynch and Shvartsman, FTCS 1997).
 //
+// With CASPaxos (Rystsov, 2018) majorities agree on every change instead, and a
+// change may depend on the value that it replaces: compare-and-set. A node is
+// proposer and acceptor, and everything else here is the same: the driver's
+// contract, the gate, the stories. See caspaxos.go for the protocol, and for why
+// a change that is tried again is not made twice. A tombstone is kept for ever.
+//
 // A key lives on N of the nodes, the first N of its preference list on the ring
 // (package store/ring, [Placement]). Every node coordinates every key. One that
 // is a replica of the key asks itself too: these messages never leave the core
@@ -78,12 +85,15 @@
 //
 // None of them makes a record: they spread what a write has made, tombstones
 // included, and the newer stamp wins wherever it comes to. So they can run, or
-// fail, at any time without harm to what the quorums promise.
+// fail, at any time without harm to what the quorums promise. What an acceptor
+// of CASPaxos has promised they do not know, so [Config.Validate] refuses
+// ReadRepair and AntiEntropy there, and a store that comes anyway is ignored.
 //
 // What a failed request leaves behind: a get changes no value, and a put or
 // delete that failed while it asked for stamps has told nobody its value, so
 // these errors are definite. Once a record was sent it may surface at any later
-// time, so from then on an error leaves the outcome open.
+// time, so from then on an error leaves the outcome open. With CASPaxos the same
+// holds of an accept; a compare-and-set that found another value is definite.
 //
 // A replica whose record was damaged on the disk says no for that key until it
 // has the record from its peers again; damage.go derives from how many. It never

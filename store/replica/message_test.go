@@ -10,13 +10,17 @@ import (
 
 func TestMessagesOnTheWire(t *testing.T) {
 	rec := Record{Stamp: Stamp{Counter: 7, Node: 2, Boot: 3, Seq: 9}, Value: []byte("value")}
+	agreed := rec
+	agreed.Ballots = &Ballots{Promise: Stamp{Counter: 9, Node: 2, Boot: 3, Seq: 11}, Accepted: rec.Stamp}
 	for name, c := range map[string]struct {
 		m    Message
 		size int // bytes; a change breaks clusters of mixed versions
 	}{
-		"query":  {Message{Type: MsgQuery, ID: 1000, Boot: 3, Round: 1, Key: "key", TagOnly: true}, 18},
-		"record": {Message{Type: MsgRecord, ID: 1000, Boot: 3, Round: 1, Key: "key", Found: true, Record: rec}, 33},
-		"stored": {Message{Type: MsgStored, ID: 1000, Boot: 3, Round: 2, Key: "key"}, 16},
+		"query":   {Message{Type: MsgQuery, ID: 1000, Boot: 3, Round: 1, Key: "key", TagOnly: true}, 18},
+		"record":  {Message{Type: MsgRecord, ID: 1000, Boot: 3, Round: 1, Key: "key", Found: true, Record: rec}, 33},
+		"stored":  {Message{Type: MsgStored, ID: 1000, Boot: 3, Round: 2, Key: "key"}, 16},
+		"prepare": {Message{Type: MsgPrepare, ID: 1000, Boot: 3, Key: "key", Record: Record{Ballots: &Ballots{Promise: rec.Stamp}}}, 35},
+		"accept":  {Message{Type: MsgAccept, ID: 1000, Boot: 3, Key: "key", Record: agreed}, 42},
 	} {
 		data, err := cbor.Marshal(c.m)
 		require.NoError(t, err, name)

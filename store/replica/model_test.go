@@ -38,6 +38,8 @@ func TestRandomSchedules(t *testing.T) {
 	readHalf := abd(4)
 	readHalf.R, readHalf.W = 2, 3
 
+	paxosOf5 := caspaxos(3)
+	paxosOf5.Nodes = 5
 	for _, c := range []struct {
 		name   string
 		cfg    Config
@@ -67,6 +69,10 @@ func TestRandomSchedules(t *testing.T) {
 		{"majority lww, exact clocks", lww(3, false), 0, 0, 1000, true, 0},
 		{"majority query-tag", queryTag, 0, 0, 1000, true, 0},
 		{"read-one write-all", readOne, 0, 0, 1000, true, 0},
+		{"caspaxos 3", caspaxos(3), time.Second, 0, 4000, false, 0},
+		{"caspaxos 4", caspaxos(4), time.Second, 0, 500, false, 0},
+		{"caspaxos 5", caspaxos(5), time.Second, 0, 1500, false, 0},
+		{"caspaxos 3 of 5", paxosOf5, time.Second, 0, 1500, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			broken, operations := 0, 0
@@ -107,17 +113,27 @@ func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuo
 	var ops []porcupine.Operation
 	var where [clients]*machine // of the client's operation in flight
 	var call [clients]int64
+	var last [clients]string // what the client knows of the key; "": absent
 	byRequest := make(map[uint64]int)
 	now := int64(0)
 	c.onReply = func(_ NodeID, q Request, p Reply) {
 		client := byRequest[q.ID]
 		where[client] = nil
-		if p.Err != nil && p.Err.Definite {
-			return
-		}
 		op := porcupine.Operation{ClientId: client, Call: call[client], Return: now, Input: q, Output: string(p.Value)}
-		if p.Err != nil {
-			op.Return = math.MaxInt64
+		switch {
+		case p.Err == nil:
+			if q.Op != Get {
+				last[client] = string(q.Value)
+				break
+			}
+			last[client] = string(p.Value)
+		case p.Err.Code == CodeMismatch: // it has read the key
+			op.Input = Request{Op: Get}
+			last[client] = string(p.Value)
+		case p.Err.Definite:
+			return
+		default:
+			op.Return, op.Output = math.MaxInt64, nil
 		}
 		ops = append(ops, op)
 	}
@@ -150,9 +166,16 @@ func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuo
 			where[client], call[client] = m, now
 			byRequest[c.lastReq+1] = client
 			q := Request{Op: Get, Key: "k"}
-			switch rng.IntN(7) {
+			dice := rng.IntN(7)
+			if cfg.Protocol == CASPaxos {
+				dice = rng.IntN(11)
+			}
+			switch dice {
 			case 0:
 				q.Op = Delete
+			case 7, 8, 9, 10:
+				q.Op, q.Value = CAS, fmt.Append(nil, now)
+				q.Expect, q.ExpectAbsent = []byte(last[client]), last[client] == ""
 			case 1, 2, 3:
 				q.Op, q.Value = Put, []byte(fmt.Sprint(now))
 			}
@@ -193,7 +216,9 @@ func randomRun(t *testing.T, cfg Config, seed uint64, skew time.Duration, minQuo
 	return ops
 }
 
-// register is one register; a deleted or unwritten one reads as "".
+// register is one register; a deleted or unwritten one reads as "". An
+// operation of unknown outcome has no output, and does nothing where it cannot
+// be done.
 var register = porcupine.Model{
 	Init: func() any { return "" },
 	Step: func(state, input, output any) (bool, any) {
@@ -202,6 +227,11 @@ var register = porcupine.Model{
 			return true, string(q.Value)
 		case Delete:
 			return true, ""
+		case CAS:
+			if state.(string) != string(q.Expect) {
+				return output == nil, state
+			}
+			return true, string(q.Value)
 		default:
 			return output.(string) == state.(string), state
 		}
@@ -212,7 +242,7 @@ func operationsText(ops []porcupine.Operation) string {
 	text := ""
 	for _, op := range ops {
 		q := op.Input.(Request)
-		text += fmt.Sprintf("%d…%d client %d: op %d %q -> %v\n", op.Call, op.Return, op.ClientId, q.Op, q.Value, op.Output)
+		text += fmt.Sprintf("%d…%d client %d: op %d %q (from %q) -> %v\n", op.Call, op.Return, op.ClientId, q.Op, q.Value, q.Expect, op.Output)
 	}
 	return text
 }

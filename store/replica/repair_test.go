@@ -55,7 +55,7 @@ func TestTree(t *testing.T) {
 			for i, sum := range a.sums(s) {
 				if sum != b.sums(s)[i] {
 					differing++
-					require.Equal(t, i, step(h, int(depth)))
+					require.Equal(t, i, digit(h, int(depth)))
 				}
 			}
 			require.Equal(t, 1, differing, "only where the key is")

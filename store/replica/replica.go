@@ -6,10 +6,10 @@ import (
 )
 
 // Replica is one node: the coordinator of its clients' requests
-// (coordinator.go), a replica of its share of the keys (local.go) that fetches
-// again what its disk has damaged (damage.go), the gate between what it holds
-// and what it may tell (gate.go), and its part in keeping the replicas alike
-// (readrepair.go, repair.go).
+// (coordinator.go, and with CASPaxos caspaxos.go), a replica of its share of the
+// keys (local.go, acceptor.go) that fetches again what its disk has damaged
+// (damage.go), the gate between what it holds and what it may tell (gate.go),
+// and its part in keeping the replicas alike (readrepair.go, repair.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -26,6 +26,7 @@ type Replica struct {
 	// same for all requests.
 	byDeadline, byRetry queue
 	free                *request // requests to use again, linked by their first link
+	proposer            proposer // with CASPaxos it does the work instead
 
 	// The replica.
 	gate gate
@@ -64,6 +65,7 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 		requests:   make(map[uint64]*request),
 		byDeadline: queue{link: linkDeadline},
 		byRetry:    queue{link: linkRetry},
+		proposer:   newProposer(),
 		gate:       newGate(),
 		doubtful:   make(map[string]struct{}),
 
@@ -102,12 +104,13 @@ func (r *Replica) Tick(now Now) {
 	r.expire()
 	r.resend()
 	r.resendMends()
+	r.wakeProposals()
 }
 
 // Deadline is when Tick is due, on Now.Mono; 0 means never.
 func (r *Replica) Deadline() time.Duration {
-	due := time.Duration(0)
-	if first := r.byDeadline.head; first != nil {
+	due := r.proposer.alarms.first()
+	if first := r.byDeadline.head; first != nil { // then there is no proposal
 		due = min(first.deadline, r.byRetry.head.retryAt)
 	}
 	if d := r.mendDeadline(); d != 0 && (due == 0 || d < due) {
@@ -184,6 +187,10 @@ func (r *Replica) Take() Output {
 
 // dispatch gives a message to the part of the node it is for.
 func (r *Replica) dispatch(from NodeID, m *Message) {
+	if r.cfg.Protocol == CASPaxos {
+		r.dispatchPaxos(from, m)
+		return
+	}
 	switch m.Type {
 	case MsgQuery:
 		r.onQuery(from, m)

@@ -20,6 +20,12 @@ func abd(n int) Config {
 	}
 }
 
+func caspaxos(n int) Config {
+	cfg := abd(n)
+	cfg.Protocol, cfg.WriteBack = CASPaxos, false
+	return cfg
+}
+
 func TestNewRejectsBadConfig(t *testing.T) {
 	good := abd(3)
 	_, err := New(good, 1, &machine{})
@@ -28,16 +34,20 @@ func TestNewRejectsBadConfig(t *testing.T) {
 		change func(*Config)
 		says   string
 	}{
-		"nodes":   {func(c *Config) { c.Nodes = 65 }, "Nodes is 65: set it to the size of the cluster, 1 to 64"},
-		"id":      {func(c *Config) { c.ID = 3 }, "ID is 3"},
-		"n":       {func(c *Config) { c.N = 4 }, "N is 4: a cluster of 3 nodes can have 1 to 3 replicas of a key"},
-		"n zero":  {func(c *Config) { c.N = 0 }, "N is 0"},
-		"r":       {func(c *Config) { c.R = 4 }, "R is 4"},
-		"r zero":  {func(c *Config) { c.R = 0 }, "R is 0"},
-		"w":       {func(c *Config) { c.W = 4 }, "W is 4"},
-		"stamps":  {func(c *Config) { c.Stamps = 9 }, "Stamps is 9"},
-		"timeout": {func(c *Config) { c.Timeout = 0 }, "Timeout is 0s"},
-		"retry":   {func(c *Config) { c.Retry = -1 }, "Retry is -1ns"},
+		"nodes":              {func(c *Config) { c.Nodes = 65 }, "Nodes is 65: set it to the size of the cluster, 1 to 64"},
+		"id":                 {func(c *Config) { c.ID = 3 }, "ID is 3"},
+		"n":                  {func(c *Config) { c.N = 4 }, "N is 4: a cluster of 3 nodes can have 1 to 3 replicas of a key"},
+		"n zero":             {func(c *Config) { c.N = 0 }, "N is 0"},
+		"r":                  {func(c *Config) { c.R = 4 }, "R is 4"},
+		"r zero":             {func(c *Config) { c.R = 0 }, "R is 0"},
+		"w":                  {func(c *Config) { c.W = 4 }, "W is 4"},
+		"stamps":             {func(c *Config) { c.Stamps = 9 }, "Stamps is 9"},
+		"timeout":            {func(c *Config) { c.Timeout = 0 }, "Timeout is 0s"},
+		"retry":              {func(c *Config) { c.Retry = -1 }, "Retry is -1ns"},
+		"protocol":           {func(c *Config) { c.Protocol = 7 }, "Protocol is 7: set it to Quorum (0) or CASPaxos (1)"},
+		"caspaxos, read one": {func(c *Config) { c.Protocol, c.R, c.W = CASPaxos, 1, 3 }, "R is 1 and W is 3: with CASPaxos both are the majority of N, 2"},
+		"caspaxos, repairs":  {func(c *Config) { *c = caspaxos(3); c.AntiEntropy = time.Second }, "AntiEntropy is 1s, and CASPaxos has none"},
+		"caspaxos, on reads": {func(c *Config) { *c = caspaxos(3); c.ReadRepair = ReadRepairAsync }, "ReadRepair is async, and CASPaxos has none"},
 	} {
 		cfg := good
 		c.change(&cfg)
@@ -98,25 +108,37 @@ func TestNonsenseIsIgnored(t *testing.T) {
 
 // No message can make a node panic, whatever is in it.
 func TestRandomMessages(t *testing.T) {
+	for _, cfg := range []Config{abd(3), caspaxos(3)} {
+		randomMessages(t, cfg)
+	}
+}
+
+func randomMessages(t *testing.T, cfg Config) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	c, err := newCluster(abd(3))
+	stamp := func() Stamp {
+		return Stamp{Counter: rng.Int64N(5) - 2, Node: NodeID(rng.IntN(5)), Boot: rng.Uint64N(2), Seq: rng.Uint64N(2)}
+	}
+	c, err := newCluster(cfg)
 	require.NoError(t, err)
 	c.quiet = true
 	m := c.nodes[0]
 	for i := range 200_000 {
 		msg := Message{
-			Type: MessageType(rng.IntN(7)), ID: rng.Uint64N(100), Boot: rng.Uint64N(3), Round: uint8(rng.IntN(4)),
+			Type: MessageType(rng.IntN(int(MsgConflict) + 2)), ID: rng.Uint64N(100), Boot: rng.Uint64N(3), Round: uint8(rng.IntN(4)),
 			Key: "kl"[:rng.IntN(3)], TagOnly: rng.IntN(2) == 0, Found: rng.IntN(2) == 0,
 			Record: Record{
-				Stamp:   Stamp{Counter: rng.Int64N(5) - 2, Node: NodeID(rng.IntN(5)), Boot: rng.Uint64N(2), Seq: rng.Uint64N(2)},
+				Stamp:   stamp(),
 				Deleted: rng.IntN(2) == 0,
 			},
+		}
+		if rng.IntN(2) == 0 {
+			msg.Record.Ballots = &Ballots{Promise: stamp(), Accepted: stamp(), Before: []Stamp{stamp(), stamp()}}
 		}
 		m.core.Receive(c.now(m), NodeID(rng.IntN(5)), msg)
 		c.carry(m)
 		switch {
 		case i%7 == 0:
-			c.request(m, Op(1+rng.IntN(3)), "k", "v")
+			c.request(m, Op(1+rng.IntN(4)), "k", "v")
 		case i%11 == 0:
 			c.sync(m)
 		case i%13 == 0:
@@ -130,6 +152,9 @@ func TestRandomMessages(t *testing.T) {
 	c.advance(2 * time.Second)
 	require.Empty(t, c.asked, "every request was answered")
 	require.Empty(t, m.core.requests)
+	require.Empty(t, m.core.proposer.rounds)
+	require.Empty(t, m.core.proposer.lines)
+	require.Empty(t, m.core.proposer.alarms)
 }
 
 // A record with the highest stamp there is leaves no room for another version.
@@ -147,11 +172,17 @@ func TestNoStampLeft(t *testing.T) {
 }
 
 func TestFinishedRequestsAreForgotten(t *testing.T) {
-	c, err := newCluster(abd(3))
+	for _, cfg := range []Config{abd(3), caspaxos(3)} {
+		finishedRequests(t, cfg)
+	}
+}
+
+func finishedRequests(t *testing.T, cfg Config) {
+	c, err := newCluster(cfg)
 	require.NoError(t, err)
 	c.quiet = true
 	ops := []Op{Get, Put, Delete}
-	for i := range 100_000 {
+	for i := range 50_000 {
 		m := c.nodes[i%3]
 		c.request(m, ops[i%len(ops)], "k", "v")
 		if i%3 == 2 {
@@ -159,6 +190,7 @@ func TestFinishedRequestsAreForgotten(t *testing.T) {
 				c.network = c.network[1:]
 			}
 			c.settle()
+			c.advance(cfg.Retry) // those who met a rival try again
 		}
 	}
 	c.advance(2 * time.Second)
@@ -167,6 +199,9 @@ func TestFinishedRequestsAreForgotten(t *testing.T) {
 	for _, m := range c.nodes {
 		r := m.core
 		require.Empty(t, r.requests)
+		require.Empty(t, r.proposer.rounds)
+		require.Empty(t, r.proposer.lines)
+		require.Empty(t, r.proposer.alarms)
 		require.Nil(t, r.byDeadline.head)
 		require.Nil(t, r.byRetry.head)
 		require.Empty(t, r.gate.byKey)

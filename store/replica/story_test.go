@@ -22,7 +22,9 @@ import (
 //
 //	cluster n= r= w= stamps=logical|wall write-back=on|off [nodes=] [retry=100ms]
 //	        [read-repair=async] [anti-entropy=1s]
+//	cluster n= protocol=caspaxos [nodes=] [retry=100ms]
 //	put n0 k v, get n0 k, delete n0 k; with R= and W= for this request alone
+//	cas n0 k old new             old: absent, for a key that must be absent
 //	deliver [from=n0] [to=n1] [what=query]    what is in the network now, once,
 //	                             in order
 //	drop, duplicate              the same packets
@@ -57,14 +59,21 @@ func TestStories(t *testing.T) {
 
 func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	cfg := Config{Timeout: time.Second, Retry: 100 * time.Millisecond}
-	var stamps, writeBack string
+	var protocol, stamps, writeBack string
 	d.ScanArgs(t, "n", &cfg.N)
 	cfg.Nodes = cfg.N
 	d.MaybeScanArgs(t, "nodes", &cfg.Nodes)
-	d.ScanArgs(t, "r", &cfg.R)
-	d.ScanArgs(t, "w", &cfg.W)
-	d.ScanArgs(t, "stamps", &stamps)
-	d.ScanArgs(t, "write-back", &writeBack)
+	d.MaybeScanArgs(t, "protocol", &protocol)
+	if protocol == "caspaxos" {
+		nodes := cfg.Nodes
+		cfg = caspaxos(cfg.N)
+		cfg.Nodes, stamps = nodes, "logical"
+	} else {
+		d.ScanArgs(t, "r", &cfg.R)
+		d.ScanArgs(t, "w", &cfg.W)
+		d.ScanArgs(t, "stamps", &stamps)
+		d.ScanArgs(t, "write-back", &writeBack)
+	}
 	var readRepair string
 	d.MaybeScanArgs(t, "read-repair", &readRepair)
 	if readRepair == ReadRepairAsync.String() {
@@ -103,6 +112,12 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		}
 		d.MaybeScanArgs(t, "R", &q.R)
 		d.MaybeScanArgs(t, "W", &q.W)
+		c.ask(node(), q)
+	case "cas":
+		q := Request{Op: CAS, Key: word(1), Expect: []byte(word(2)), Value: []byte(word(3))}
+		if word(2) == "absent" {
+			q.Expect, q.ExpectAbsent = nil, true
+		}
 		c.ask(node(), q)
 	case "deliver", "drop", "duplicate":
 		move(t, c, d)
@@ -212,15 +227,15 @@ func (c *cluster) replicaText(m *machine, key string) string {
 		s.WriteString("no replica of it, holds ")
 	}
 	if m.core == nil {
-		fmt.Fprintf(&s, "down, on disk %s", c.recordText(m.disk[key]))
+		fmt.Fprintf(&s, "down, on disk %s", c.heldText(m.disk[key]))
 		if m.diskDamage[key] {
 			s.WriteString(", damaged")
 		}
 		return s.String()
 	}
-	s.WriteString(c.recordText(m.view[key]))
-	if m.view[key].Stamp != m.disk[key].Stamp {
-		fmt.Fprintf(&s, ", on disk %s", c.recordText(m.disk[key]))
+	s.WriteString(c.heldText(m.view[key]))
+	if held := c.heldText(m.disk[key]); held != c.heldText(m.view[key]) {
+		fmt.Fprintf(&s, ", on disk %s", held)
 	}
 	if m.viewDamage[key] {
 		s.WriteString(", damaged")

@@ -64,8 +64,8 @@ func (s span) child(i int) span {
 // last is the highest hash of a span.
 func (s span) last() uint64 { return s.from | (1<<(64-treeBits*int(s.depth)) - 1) }
 
-// step is which child a hash lies in below the given depth.
-func step(hash uint64, depth int) int {
+// digit is which child a hash lies in below the given depth.
+func digit(hash uint64, depth int) int {
 	return int(hash >> (64 - treeBits*(depth+1)) & (treeFanout - 1))
 }
 
@@ -74,7 +74,7 @@ func (t *tree) add(hash, difference uint64) {
 	t.sum ^= difference
 	n := &t.root
 	for depth := 0; ; depth++ {
-		i := step(hash, depth)
+		i := digit(hash, depth)
 		n.sums[i] ^= difference
 		if depth == treeDepth-1 {
 			return
@@ -93,10 +93,10 @@ func (t *tree) add(hash, difference uint64) {
 func (t *tree) sums(s span) [treeFanout]uint64 {
 	n := &t.root
 	for depth := range int(s.depth) {
-		if n.kids == nil || n.kids[step(s.from, depth)] == nil {
+		if n.kids == nil || n.kids[digit(s.from, depth)] == nil {
 			return [treeFanout]uint64{}
 		}
-		n = n.kids[step(s.from, depth)]
+		n = n.kids[digit(s.from, depth)]
 	}
 	return n.sums
 }
@@ -104,7 +104,7 @@ func (t *tree) sums(s span) [treeFanout]uint64 {
 // leaf is the sum of the leaf of a key hash.
 func (t *tree) leaf(hash uint64) uint64 {
 	sums := t.sums(span{depth: treeDepth - 1, from: hash})
-	return sums[step(hash, treeDepth-1)]
+	return sums[digit(hash, treeDepth-1)]
 }
 
 // versionSum is what one version of a key adds to the sums: 0 for none.

@@ -81,6 +81,7 @@ func (s *System) nodeConfig(id int, peers []docker.Peer) storenode.Config {
 // Configure makes cfg a node of a cluster with the profile.
 func (p Profile) Configure(cfg *storenode.Config) {
 	cfg.N, cfg.R, cfg.W = p.N, p.R, p.W
+	cfg.Protocol = p.Protocol
 	cfg.ReadRepair, cfg.AntiEntropy = p.ReadRepair, p.AntiEntropy
 	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
 	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
@@ -128,6 +129,11 @@ func (c *httpClient) Invoke(ctx context.Context, key string, op *history.Op) err
 		_, err = c.node.Put(ctx, q.Key, q.Value)
 	case replica.Delete:
 		_, err = c.node.Delete(ctx, q.Key)
+	case replica.CAS:
+		_, err = c.node.CAS(ctx, q.Key, q.Expect, q.Value)
+		if seen, ok := client.Mismatch(err); ok {
+			return mismatch(op, seen.Found, seen.Value, err)
+		}
 	default:
 		var r client.Record
 		r, err = c.node.Get(ctx, q.Key)

@@ -13,6 +13,7 @@ import (
 	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/harness/history"
 	storenode "github.com/assay-chaos/assay/store/node"
+	"github.com/assay-chaos/assay/store/replica"
 )
 
 // The command line of every profile's nodes is one that a node accepts, and
@@ -39,10 +40,43 @@ func TestContainersAreConfigured(t *testing.T) {
 			require.Equal(t, "10.1.2.3:7800", got.Peers[0])
 			require.Equal(t, nodes-1, got.ID)
 			require.Equal(t, p.config(nodes-1, nodes).R, got.R)
-			require.Equal(t, []any{p.N, p.R, p.W, p.Stamps, p.WriteBack, p.Fsync, p.ReadRepair, p.AntiEntropy, p.Timeout, p.Retry},
-				[]any{got.N, got.R, got.W, got.Stamps, got.WriteBack, got.Fsync, got.ReadRepair, got.AntiEntropy, got.Timeout, got.Retry}, p.Name)
+			require.Equal(t, []any{p.Protocol, p.N, p.R, p.W, p.Stamps, p.WriteBack, p.Fsync, p.ReadRepair, p.AntiEntropy, p.Timeout, p.Retry},
+				[]any{got.Protocol, got.N, got.R, got.W, got.Stamps, got.WriteBack, got.Fsync, got.ReadRepair, got.AntiEntropy, got.Timeout, got.Retry}, p.Name)
 		}
 	}
+}
+
+// Compare-and-sets over HTTP, against a real node in this process.
+func TestCASWithoutContainers(t *testing.T) {
+	cfg := storenode.DefaultConfig()
+	cfg.Protocol = replica.CASPaxos
+	cfg.Dir, cfg.ListenPeer, cfg.ListenClient = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	n, err := storenode.Open(cfg, nil)
+	require.NoError(t, err)
+	serving, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- n.Serve(serving) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c := openHTTP(n.ClientAddr().String())
+	for _, x := range []struct {
+		arg, arg2, out history.Value
+		fails          bool
+	}{
+		{1, 2, history.Nil, true},
+		{history.Nil, 1, history.Nil, false},
+		{1, 2, history.Nil, false},
+		{1, 3, 2, true},
+	} {
+		op := history.Op{F: history.CAS, Arg: x.arg, Arg2: x.arg2, Out: history.Nil}
+		err := c.Invoke(ctx, "k", &op)
+		require.Equal(t, x.fails, err != nil, "%v", err)
+		require.Equal(t, x.fails, harness.IsDefinite(err))
+		require.Equal(t, x.out, op.Out)
+	}
+	stop()
+	require.NoError(t, <-served)
+	require.NoError(t, c.Close())
 }
 
 // The client, the inspection and the clock, against a real node in this
@@ -81,7 +115,7 @@ func TestRealNodeWithoutContainers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, history.Value(-42), out)
 	_, err = invoke(history.Op{F: history.CAS})
-	require.ErrorContains(t, err, "no cas")
+	require.ErrorContains(t, err, "run the cluster with CASPaxos")
 	require.True(t, harness.IsDefinite(err))
 	replicas, err := inspectHTTP(ctx, addr, []string{"other", "k"})
 	require.NoError(t, err)

@@ -13,7 +13,10 @@ import (
 type Profile struct {
 	Name    string
 	N, R, W int
-	Stamps  replica.Stamps
+	// Protocol is how replicas come to hold one value; with CASPaxos neither
+	// Stamps nor WriteBack mean anything.
+	Protocol replica.Protocol
+	Stamps   replica.Stamps
 	// WriteBack: a read stores what it is about to answer at W replicas.
 	WriteBack bool
 	// ReadRepair is what a read does for stale replicas after its answer.
@@ -80,6 +83,8 @@ var profiles = []Profile{
 		Claim: "a linearizable register under crash, pause, any partition, any clock"},
 	{Name: "abd-nofsync", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, AntiEntropy: antiEntropy,
 		Claim: "replication makes fsync unnecessary"},
+	{Name: "caspaxos", read: majority, write: majority, Protocol: replica.CASPaxos, Stamps: replica.Logical, Fsync: true,
+		Claim: "a linearizable register with compare-and-set, under the same"},
 }
 
 // Profiles gives all profiles for three nodes, the weakest first.
@@ -116,6 +121,9 @@ func (p Profile) For(n int) Profile {
 // Logical says that versions are stamped with logical counters, not clocks.
 func (p Profile) Logical() bool { return p.Stamps == replica.Logical }
 
+// Agreed says that each change is agreed by a majority, see [replica.CASPaxos].
+func (p Profile) Agreed() bool { return p.Protocol == replica.CASPaxos }
+
 // Validate says what is wrong with the profile for a cluster of that many
 // nodes, and what would be right.
 func (p Profile) Validate(nodes int) error {
@@ -131,7 +139,8 @@ func (p Profile) config(id, nodes int) replica.Config {
 	return replica.Config{
 		ID: replica.NodeID(id), Nodes: nodes,
 		N: p.N, R: p.R, W: p.W,
-		Stamps: p.Stamps, WriteBack: p.WriteBack,
+		Protocol: p.Protocol,
+		Stamps:   p.Stamps, WriteBack: p.WriteBack,
 		ReadRepair: p.ReadRepair, AntiEntropy: p.AntiEntropy,
 		Timeout: p.Timeout, Retry: p.Retry,
 	}

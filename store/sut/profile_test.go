@@ -27,6 +27,7 @@ func TestProfilesFitTheCluster(t *testing.T) {
 		"majority-query-tag 3/2/2 5/3/3",
 		"abd 3/2/2 5/3/3",
 		"abd-nofsync 3/2/2 5/3/3",
+		"caspaxos 3/2/2 5/3/3",
 	}, got)
 }
 

@@ -18,10 +18,11 @@ import (
 )
 
 // calm and busy are loads: a few keys at a moderate rate, and one key as fast
-// as the clients can.
+// as the clients can. sets is as calm, with compare-and-sets.
 var (
 	calm = registers(3, 150)
 	busy = registers(1, 2000)
+	sets = workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: workloads.RegisterOptions{Keys: 3, Rate: 150}})
 )
 
 // run runs a test of a profile under the faults of a nemesis list, with every
@@ -106,6 +107,9 @@ func TestStrongProfilesHold(t *testing.T) {
 		{"abd", 3, calm, everything, 20},
 		{"abd", 5, calm, everything, 20},
 		{"abd", 3, busy, everything, 5},
+		{"caspaxos", 3, sets, everything, 20},
+		{"caspaxos", 5, sets, everything, 10},
+		{"caspaxos", 3, busy, everything, 5},
 		{"write-one-read-all", 3, calm, everything, 10},
 		{"majority-lww-writeback", 3, busy, "partition,kill,pause", 5},
 	} {

@@ -40,6 +40,9 @@ func (c *simClient) Invoke(ctx context.Context, key string, op *history.Op) erro
 		return fmt.Errorf("node %d answered with a %T", c.node, answer)
 	}
 	if p.Err != nil {
+		if p.Err.Code == replica.CodeMismatch {
+			return mismatch(op, p.Found, p.Value, p.Err)
+		}
 		if p.Err.Definite {
 			return harness.Definite(p.Err)
 		}
@@ -73,8 +76,10 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 		if !found {
 			continue
 		}
-		out[i].Stamp = rec.Stamp.String()
-		if rec.Deleted {
+		if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
+			out[i].Stamp = rec.Stamp.String()
+		}
+		if rec.Absent() {
 			continue
 		}
 		v, err := decode(rec.Value)

@@ -18,7 +18,9 @@ import (
 // with the CRC-32C of everything after itself, little-endian. The body of a
 // boot is its number; that of a write is the key's length and bytes, the
 // stamp's counter, node, boot and seq, a byte that is 1 for a tombstone, and
-// the value; numbers are varints.
+// the value; numbers are varints. Where the record has ballots the stamp is
+// preceded by those of the promise, of the accepted ballot and, with their
+// number, of the versions before; and the kind is another.
 //
 // After a crash the file ends where an entry is cut off or does not match its
 // sum. Appends survive in order, so that nothing durable lies behind that; a
@@ -36,8 +38,9 @@ const (
 	logFile   = "log"
 	entryHead = 4 + 4
 
-	entryBoot  = 1
-	entryWrite = 2
+	entryBoot   = 1
+	entryWrite  = 2
+	entryAgreed = 3 // a write with ballots
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -91,11 +94,16 @@ func (l *simLog) replay(body []byte) bool {
 	switch body[0] {
 	case entryBoot:
 		l.boot = d.uvarint()
-	case entryWrite:
+	case entryWrite, entryAgreed:
 		key := string(d.bytes(d.uvarint()))
-		rec := replica.Record{Stamp: replica.Stamp{
-			Counter: d.varint(), Node: replica.NodeID(d.uvarint()), Boot: d.uvarint(), Seq: d.uvarint(),
-		}}
+		var rec replica.Record
+		if body[0] == entryAgreed {
+			rec.Ballots = &replica.Ballots{Promise: d.stamp(), Accepted: d.stamp()}
+			for n := d.uvarint(); n > 0 && !d.bad; n-- {
+				rec.Ballots.Before = append(rec.Ballots.Before, d.stamp())
+			}
+		}
+		rec.Stamp = d.stamp()
 		if tomb := d.bytes(1); !d.bad {
 			rec.Deleted, rec.Value = tomb[0] == 1, d.rest
 			l.set(key, rec)
@@ -110,19 +118,34 @@ func (l *simLog) replay(body []byte) bool {
 func (l *simLog) put(w *replica.Write) {
 	l.set(w.Key, w.Record)
 	rec := &w.Record
-	at := l.begin(entryWrite)
+	kind := byte(entryWrite)
+	if rec.Ballots != nil {
+		kind = entryAgreed
+	}
+	at := l.begin(kind)
 	b := binary.AppendUvarint(l.buf, uint64(len(w.Key)))
 	b = append(b, w.Key...)
-	b = binary.AppendVarint(b, rec.Stamp.Counter)
-	b = binary.AppendUvarint(b, uint64(rec.Stamp.Node))
-	b = binary.AppendUvarint(b, rec.Stamp.Boot)
-	b = binary.AppendUvarint(b, rec.Stamp.Seq)
+	if bs := rec.Ballots; bs != nil {
+		b = appendStamp(appendStamp(b, bs.Promise), bs.Accepted)
+		b = binary.AppendUvarint(b, uint64(len(bs.Before)))
+		for _, s := range bs.Before {
+			b = appendStamp(b, s)
+		}
+	}
+	b = appendStamp(b, rec.Stamp)
 	tomb := byte(0)
 	if rec.Deleted {
 		tomb = 1
 	}
 	l.buf = append(append(b, tomb), rec.Value...)
 	l.end(at)
+}
+
+func appendStamp(b []byte, s replica.Stamp) []byte {
+	b = binary.AppendVarint(b, s.Counter)
+	b = binary.AppendUvarint(b, uint64(s.Node))
+	b = binary.AppendUvarint(b, s.Boot)
+	return binary.AppendUvarint(b, s.Seq)
 }
 
 // putBoot makes the entry of a start.
@@ -216,6 +239,10 @@ func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.rest)
 	d.skip(n)
 	return v
+}
+
+func (d *decoder) stamp() replica.Stamp {
+	return replica.Stamp{Counter: d.varint(), Node: replica.NodeID(d.uvarint()), Boot: d.uvarint(), Seq: d.uvarint()}
 }
 
 func (d *decoder) bytes(n uint64) []byte {

@@ -8,7 +8,8 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
-// sampleLog is a log of a boot, a write, a tombstone and an empty value.
+// sampleLog is a log of a boot, a write, a tombstone, an empty value and a
+// record with ballots.
 func sampleLog() *simLog {
 	l := &simLog{records: make(map[string]replica.Record)}
 	l.putBoot(300)
@@ -17,6 +18,8 @@ func sampleLog() *simLog {
 		{Key: "b", Record: replica.Record{Stamp: replica.Stamp{Counter: 1 << 60, Node: 1, Boot: 1, Seq: 2}, Deleted: true}},
 		{Key: "", Record: replica.Record{Stamp: replica.Stamp{Counter: 1}, Value: []byte{}}},
 		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: 7, Node: 2, Boot: 300, Seq: 2}, Value: []byte("new")}},
+		{Key: "c", Record: replica.Record{Stamp: replica.Stamp{Counter: 8}, Value: []byte("v"), Ballots: &replica.Ballots{
+			Promise: replica.Stamp{Counter: 11, Node: 1, Boot: 2, Seq: 3}, Accepted: replica.Stamp{Counter: 10, Node: 2}, Before: []replica.Stamp{{Counter: 7, Seq: 9}, {Counter: 2}}}}},
 	} {
 		l.put(&w)
 	}
@@ -28,11 +31,12 @@ func TestLogReadsWhatWasWritten(t *testing.T) {
 	read := &simLog{records: make(map[string]replica.Record)}
 	require.Equal(t, len(written.buf), read.replayAll(written.buf))
 	require.Equal(t, uint64(300), read.boot)
-	require.Len(t, read.records, 3)
+	require.Len(t, read.records, 4)
 	for key, rec := range written.records {
 		got := read.records[key]
 		require.Equal(t, rec.Stamp, got.Stamp)
 		require.Equal(t, rec.Deleted, got.Deleted)
+		require.Equal(t, rec.Ballots, got.Ballots)
 		require.Equal(t, string(rec.Value), string(got.Value))
 	}
 }
@@ -48,7 +52,7 @@ func TestLogEndsAtTheFirstBadEntry(t *testing.T) {
 		rest = next
 		ends = append(ends, len(data)-len(rest))
 	}
-	require.Len(t, ends, 5)
+	require.Len(t, ends, 6)
 	goodBefore := func(at int) int {
 		good := 0
 		for _, end := range ends {

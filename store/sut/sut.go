@@ -76,10 +76,27 @@ func request(key string, op *history.Op) (replica.Request, error) {
 		q.Op, q.Value = replica.Put, strconv.AppendInt(nil, int64(op.Arg), 10)
 	case history.Delete:
 		q.Op = replica.Delete
+	case history.CAS:
+		q.Op, q.Value = replica.CAS, strconv.AppendInt(nil, int64(op.Arg2), 10)
+		if q.ExpectAbsent = op.Arg == history.Nil; !q.ExpectAbsent {
+			q.Expect = strconv.AppendInt(nil, int64(op.Arg), 10)
+		}
 	default:
-		return q, harness.Definite(fmt.Errorf("the reference store has no %v: use read, write and delete", op.F))
+		return q, harness.Definite(fmt.Errorf("the reference store has no %v: use read, write, delete and cas", op.F))
 	}
 	return q, nil
+}
+
+// mismatch records what a CAS found that was not done.
+func mismatch(op *history.Op, found bool, text []byte, cause error) error {
+	if found {
+		v, err := decode(text)
+		if err != nil {
+			return err
+		}
+		op.Out = v
+	}
+	return harness.Definite(cause)
 }
 
 // decode gives the value that is written as text.
