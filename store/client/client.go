@@ -1,5 +1,5 @@
 // Package client talks to one node of the reference store over its HTTP
-// interface.
+// interface, or over a stream, which carries the same requests at less cost.
 //
 // Every error says whether the operation may have happened, see [Definite].
 // The client sends a write at most once: it neither repeats nor redirects one
@@ -29,23 +29,30 @@ import (
 type Client struct {
 	addr      string
 	scheme    string
-	transport *http.Transport
+	transport transport
+}
+
+// transport carries requests. It must send one that is no read at most once, and
+// call the GotConn hook (net/http/httptrace) before anything of one can leave.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 // New makes a client of the node whose client address is addr, host:port. It
 // does not connect yet.
 func New(addr string) *Client {
+	return &Client{addr: addr, scheme: "http", transport: newHTTPTransport()}
+}
+
+func newHTTPTransport() *http.Transport {
 	dialer := &net.Dialer{KeepAlive: 10 * time.Second}
-	return &Client{
-		addr:   addr,
-		scheme: "http",
-		// Not http.DefaultTransport's proxy: it could answer for the node.
-		transport: &http.Transport{
-			DialContext:         dialer.DialContext,
-			DisableCompression:  true,
-			MaxIdleConnsPerHost: 256,
-			IdleConnTimeout:     time.Minute,
-		},
+	// Not http.DefaultTransport's proxy: it could answer for the node.
+	return &http.Transport{
+		DialContext:         dialer.DialContext,
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 256,
+		IdleConnTimeout:     time.Minute,
 	}
 }
 
@@ -157,6 +164,16 @@ type answer struct {
 // Local.
 const maxBody = 64 << 20
 
+// readAnswer reads a body, without growing if its length is told and usual.
+func readAnswer(resp *http.Response) ([]byte, error) {
+	if n := resp.ContentLength; 0 <= n && n <= httpapi.MaxValue {
+		data := make([]byte, n)
+		k, err := io.ReadFull(resp.Body, data)
+		return data[:k], err
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxBody))
+}
+
 // do sends one request and reads the whole answer. Other statuses than 2xx are
 // errors.
 //
@@ -187,7 +204,7 @@ func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []
 	}
 	defer resp.Body.Close()
 	stamp := resp.Header.Get(httpapi.HeaderStamp)
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	data, err := readAnswer(resp)
 	if resp.StatusCode/100 == 2 {
 		if err != nil {
 			return answer{}, c.failed(op, key, false, fmt.Errorf("answer broke off: %w", err))

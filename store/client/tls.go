@@ -15,12 +15,11 @@ import (
 // begun to leave. The error of a write is not definite then, although nothing
 // was done.
 func NewTLS(addr string, id *trust.Identity) *Client {
-	c := New(addr)
-	c.scheme = "https"
+	t := newHTTPTransport()
+	t.TLSClientConfig = id.Client()
 	// HTTP/1.1 alone, as without TLS: what is said above about sending again
 	// holds for its transport.
-	c.transport.TLSClientConfig = id.Client()
-	c.transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	c.transport.TLSHandshakeTimeout = 5 * time.Second
-	return c
+	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	t.TLSHandshakeTimeout = 5 * time.Second
+	return &Client{addr: addr, scheme: "https", transport: t}
 }

@@ -36,11 +36,13 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
-// The zero Options' sizes: small, because a test cluster runs many nodes on
-// one machine.
+// The zero Options' sizes. They are bounds and not taken before there is data,
+// so a test cluster of many nodes on one machine pays for what it writes. Pebble
+// takes the memtables, up to three of them, out of the cache: a cache that is
+// not much larger keeps nothing, and every read of a key goes to the file.
 const (
-	defaultCacheSize    = 8 << 20
-	defaultMemTableSize = 4 << 20
+	defaultCacheSize    = 128 << 20
+	defaultMemTableSize = 16 << 20
 )
 
 // Options say how an engine keeps its records.
@@ -53,7 +55,8 @@ type Options struct {
 	// Owner names who the directory belongs to, for example "cluster/0". It
 	// is written at the first Open and compared at every later one.
 	Owner string
-	// CacheSize and MemTableSize are in bytes. Zero means 8 MiB and 4 MiB.
+	// CacheSize and MemTableSize are in bytes. Zero means 128 MiB and
+	// 16 MiB.
 	CacheSize    int64
 	MemTableSize uint64
 	// FS is the file system, nil for the operating system's.

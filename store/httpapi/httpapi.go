@@ -9,6 +9,8 @@
 //	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
 //	GET    /healthz         is it ready? its clocks   200 | 503 [Health]
 //	GET    /metrics         for Prometheus            200
+//	GET    /v1/stream       the same requests in      101
+//	                        frames, see [Frame]
 //
 // A key is everything after the prefix, percent-encoded: any bytes are
 // allowed, and a slash may stand for itself. Answers about one key carry its

@@ -37,6 +37,8 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		n.serveLocal(w, r)
 	case path == httpapi.PathHealth:
 		n.serveHealth(w, r)
+	case path == httpapi.PathStream:
+		n.serveStream(w, r)
 	case path == httpapi.PathMetrics:
 		n.metricsHandler.ServeHTTP(w, r)
 	default:
@@ -313,13 +315,24 @@ func parseKey(w http.ResponseWriter, escaped string) (key string, ok bool) {
 	return "", false
 }
 
+// smallBody is a length, in bytes, that takes memory as soon as it is announced.
+// A client that announces more has to send it.
+const smallBody = 64 << 10
+
 // readBody reads at most limit bytes, or answers that there are more.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
 	if r.ContentLength > limit {
 		refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the body has %d bytes, and %d are allowed", r.ContentLength, limit))
 		return nil, false
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	limited := http.MaxBytesReader(w, r.Body, limit)
+	var err error
+	if n := r.ContentLength; 0 <= n && n <= min(limit, smallBody) { // the usual case, without growing
+		body = make([]byte, n)
+		_, err = io.ReadFull(limited, body)
+	} else {
+		body, err = io.ReadAll(limited)
+	}
 	if err == nil {
 		return body, true
 	}

@@ -44,6 +44,7 @@ type Node struct {
 	peerListener, clientListener net.Listener
 	peerServer                   *grpc.Server
 	clientServer                 *http.Server
+	streams                      streams
 	budget                       budget
 	received                     []atomic.Uint64 // messages, by node
 	metrics                      *metrics
@@ -180,6 +181,9 @@ func (n *Node) Serve(ctx context.Context) error {
 	if e := n.clientServer.Shutdown(grace); e != nil {
 		n.log.Warn("clients did not leave in time", "error", e)
 		_ = n.clientServer.Close() // Shutdown has told what there is to tell
+	}
+	if !n.streams.shutdown(grace) {
+		n.log.Warn("clients' streams did not end in time")
 	}
 	close(n.loop.stop)
 	<-n.loop.done

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The operations.
+const (
+	opPut = "put"
+	opGet = "get"
+	opCAS = "cas"
+)
+
+// opTimeout bounds one operation. It is long: a comparison has no faults, and
+// an operation that takes so long shall be seen in the latency.
+const opTimeout = 10 * time.Second
+
+// load is the clients of one system in one round.
+type load struct {
+	o       *options
+	conns   []conn
+	workers []*worker
+}
+
+// worker is one goroutine's state. Keys to compare and set are owned: by the
+// worker whose number is theirs modulo the number of workers. So it knows their
+// values, and is never refused.
+type worker struct {
+	id, of int
+	conn   conn
+	random *rand.Rand
+	keys   int
+	value  []byte
+	count  uint64            // makes values differ
+	last   map[string][]byte // of casKeys: what it wrote last
+	took   []time.Duration
+}
+
+func newLoad(o *options, conns []conn) *load {
+	l := &load{o: o, conns: conns}
+	for i := range o.Clients {
+		l.workers = append(l.workers, &worker{
+			id: i, of: o.Clients,
+			conn:   conns[i%len(conns)],
+			random: rand.New(rand.NewPCG(o.Seed, uint64(i))),
+			keys:   o.Keys,
+			value:  make([]byte, o.Value),
+			last:   make(map[string][]byte),
+		})
+	}
+	return l
+}
+
+func keyName(i int) string { return fmt.Sprintf("key-%06d", i) }
+func casKey(i int) string  { return fmt.Sprintf("cas-%06d", i) }
+
+// next gives a value that was not written before.
+func (w *worker) next() []byte {
+	w.count++
+	binary.BigEndian.PutUint32(w.value, uint32(w.id))
+	binary.BigEndian.PutUint32(w.value[4:], uint32(w.count))
+	return w.value
+}
+
+// each runs f for all workers at once and joins their errors. A worker that
+// fails ends the others.
+func (l *load) each(ctx context.Context, f func(ctx context.Context, w *worker) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, w := range l.workers {
+		wg.Go(func() {
+			if err := f(ctx, w); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// fill writes every key once.
+func (l *load) fill(ctx context.Context) error {
+	return l.each(ctx, func(ctx context.Context, w *worker) error {
+		for i := w.id; i < w.keys && ctx.Err() == nil; i += w.of {
+			if err := w.conn.Put(ctx, keyName(i), w.next()); err != nil {
+				return err
+			}
+			if !slices.Contains(l.o.Ops, opCAS) {
+				continue
+			}
+			if err := w.conn.Put(ctx, casKey(i), w.next()); err != nil {
+				return err
+			}
+			w.last[casKey(i)] = slices.Clone(w.value)
+		}
+		return nil
+	})
+}
+
+// run does one operation after the other for about d. An error of any ends it:
+// nothing is broken here, so nothing may fail.
+func (l *load) run(ctx context.Context, op string, d time.Duration) (sample, error) {
+	do, err := l.operation(op)
+	if err != nil {
+		return sample{}, err
+	}
+	cpu := processCPU()
+	start := time.Now()
+	err = l.each(ctx, func(ctx context.Context, w *worker) error {
+		w.took = w.took[:0]
+		for before := time.Now(); before.Sub(start) < d && ctx.Err() == nil; {
+			opCtx, cancel := context.WithTimeout(ctx, opTimeout)
+			err := do(opCtx, w)
+			cancel()
+			if err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+			now := time.Now()
+			w.took = append(w.took, now.Sub(before))
+			before = now
+		}
+		return nil
+	})
+	elapsed := time.Since(start)
+	if err != nil {
+		return sample{}, err
+	}
+	var took []time.Duration
+	for _, w := range l.workers {
+		took = append(took, w.took...)
+	}
+	if len(took) == 0 {
+		return sample{}, fmt.Errorf("%s: nothing was done within %v", op, d)
+	}
+	slices.Sort(took)
+	return sample{
+		Op:        op,
+		Count:     len(took),
+		Rate:      float64(len(took)) / elapsed.Seconds(),
+		P50:       quantile(took, 0.50),
+		P99:       quantile(took, 0.99),
+		ClientCPU: (processCPU() - cpu).Seconds() * 1e6 / float64(len(took)),
+		Load:      loadAverage(),
+	}, nil
+}
+
+// operation gives what a worker does again and again.
+func (l *load) operation(op string) (func(ctx context.Context, w *worker) error, error) {
+	switch op {
+	case opPut:
+		return func(ctx context.Context, w *worker) error {
+			return w.conn.Put(ctx, keyName(w.random.IntN(w.keys)), w.next())
+		}, nil
+	case opGet:
+		return func(ctx context.Context, w *worker) error {
+			v, err := w.conn.Get(ctx, keyName(w.random.IntN(w.keys)))
+			if err == nil && len(v) != len(w.value) {
+				err = fmt.Errorf("read a value of %d bytes, and all written ones have %d", len(v), len(w.value))
+			}
+			return err
+		}, nil
+	}
+	if _, ok := l.conns[0].(casConn); !ok {
+		return nil, errors.New("this system has no compare-and-set: leave cas out of --ops, or the system out of --systems")
+	}
+	return func(ctx context.Context, w *worker) error {
+		key := casKey(w.id + w.of*w.random.IntN((w.keys-w.id+w.of-1)/w.of))
+		done, err := w.conn.(casConn).CAS(ctx, key, w.last[key], w.next())
+		if err == nil && !done {
+			err = fmt.Errorf("compare-and-set of %s was refused, and nobody else writes it", key)
+		}
+		w.last[key] = slices.Clone(w.value)
+		return err
+	}, nil
+}
+
+// processCPU is the CPU time that this process has used: the clients'.
+func processCPU() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// quantile of sorted durations, by nearest rank.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}
