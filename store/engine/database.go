@@ -104,7 +104,7 @@ func (d *database) failure() error {
 
 // giveUp keeps the database from its files and tries to free what it holds.
 // Closing may never end: goroutines that were stopped in the middle of
-// something hold locks. Then its memory, a few MiB, is lost till the process
+// something hold locks. Then the memory of its memtables is lost till the process
 // ends.
 func (d *database) giveUp() {
 	d.fence.close()
