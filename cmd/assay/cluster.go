@@ -37,12 +37,16 @@ type localCluster struct {
 	profile string
 	dir     string
 	port    int
+	gossip  time.Duration
+	collect time.Duration
 	tls     bool
 	log     node.LogConfig
+
+	spare, spareAddr string // settings of a node to be added by hand, and its address for nodes; "" if there is none
 }
 
 func clusterCommand() *cobra.Command {
-	l := localCluster{nodes: 3, profile: "abd", port: 7800}
+	l := localCluster{nodes: 3, profile: "abd", port: 7800, gossip: 500 * time.Millisecond, collect: time.Minute}
 	c := &cobra.Command{
 		Use:   "cluster",
 		Short: "run a local cluster of the reference store",
@@ -58,6 +62,8 @@ func clusterCommand() *cobra.Command {
 	f.StringVar(&l.profile, "profile", l.profile, "how they replicate; assay matrix compares the profiles")
 	f.StringVar(&l.dir, "dir", l.dir, "directory for data, settings and logs, which is kept; none: a temporary one, removed at the end")
 	f.IntVar(&l.port, "port", l.port, "first of two ports a node: one for nodes, one for clients; 0: whatever is free")
+	f.DurationVar(&l.collect, "collect", l.collect, "time from one collection of the tombstones of deleted keys to the next; 0, or without --gossip: they are kept")
+	f.DurationVar(&l.gossip, "gossip", l.gossip, "how often nodes tell each other who is alive and who belongs to the cluster, so that nodes can be added and removed; 0: never")
 	f.BoolVar(&l.tls, "tls", l.tls, "make throw-away certificates, and take connections with one of them only")
 	l.log.RegisterFlags(f)
 	return c
@@ -75,6 +81,9 @@ func (l *localCluster) run(ctx context.Context, out io.Writer) (err error) {
 	profile, err := sut.ProfileByName(l.profile)
 	if err != nil {
 		return fmt.Errorf("cluster: --profile: %w", err)
+	}
+	if l.gossip == 0 {
+		l.collect = 0
 	}
 	profile = profile.For(cmp.Or(l.n, l.nodes))
 	if err := profile.Validate(l.nodes); err != nil {
@@ -171,7 +180,7 @@ func (l *localCluster) prepare(profile sut.Profile) ([]*child, func(addr string)
 		connect = func(addr string) *client.Client { return client.NewTLS(addr, who) }
 	}
 	var nodes []*child
-	for id := range peers {
+	for id := range peers { // the last is a spare, to be added by hand
 		name := "node" + strconv.Itoa(id)
 		n := &child{
 			id: id, program: self, addr: clients[id],
@@ -181,7 +190,10 @@ func (l *localCluster) prepare(profile sut.Profile) ([]*child, func(addr string)
 		line := node.NewCommandLine()
 		line.Log = l.log
 		profile.Configure(&line.Config)
-		line.Config.ID, line.Config.Peers = id, peers
+		line.Config.ID, line.Config.Gossip, line.Config.Collect = id, l.gossip, l.collect
+		if line.Config.Peers = peers[:l.nodes]; id == l.nodes {
+			line.Config.Peers, line.Config.Join = nil, true
+		}
 		line.Config.ListenPeer, line.Config.ListenClient = peers[id], clients[id]
 		line.Config.Dir = filepath.Join(l.dir, name)
 		if l.tls {
@@ -196,7 +208,13 @@ func (l *localCluster) prepare(profile sut.Profile) ([]*child, func(addr string)
 		if err := os.WriteFile(n.settings, []byte(text.String()), 0o644); err != nil {
 			return nil, nil, fmt.Errorf("cluster: settings of node %d: %w", id, err)
 		}
-		nodes = append(nodes, n)
+		if id < l.nodes {
+			nodes = append(nodes, n)
+		}
+	}
+	l.spare, l.spareAddr = filepath.Join(l.dir, "node"+strconv.Itoa(l.nodes)+".yaml"), ""
+	if len(peers) > l.nodes {
+		l.spareAddr = peers[l.nodes]
 	}
 	return nodes, connect, nil
 }
@@ -206,14 +224,18 @@ const loopback = "127.0.0.1"
 // addresses gives every node one for nodes and one for clients, and finds out
 // first whether they are free.
 func (l *localCluster) addresses() (peers, clients []string, err error) {
-	for i := range 2 * l.nodes {
+	all := l.nodes
+	if l.gossip > 0 {
+		all++
+	}
+	for i := range 2 * all {
 		port := 0
 		if l.port != 0 {
 			port = l.port + i
 		}
 		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
 		if err != nil {
-			return nil, nil, fmt.Errorf("cluster: a port is taken: %w (give the first of %d free ones with --port, or --port 0)", err, 2*l.nodes)
+			return nil, nil, fmt.Errorf("cluster: a port is taken: %w (give the first of %d free ones with --port, or --port 0)", err, 2*all)
 		}
 		defer listener.Close() // not earlier: 0 shall give a new one each time
 		if addr := listener.Addr().String(); i%2 == 0 {
@@ -250,6 +272,17 @@ Kill a node, and see who still answers:
   kill -9 %[7]d
 `, flags, url(first, "/v1/kv/greeting"), url(last, "/v1/kv/greeting"), url(last, "/v1/local/greeting"),
 		url(last, "/healthz"), url(last, "/metrics"), last.pid)
+	if l.spareAddr != "" {
+		members := "assay members --node " + first.addr
+		if l.tls {
+			members += fmt.Sprintf(" --tls-ca %[1]s/ca.pem --tls-cert %[1]s/client.pem --tls-key %[1]s/client-key.pem", l.dir)
+		}
+		fmt.Fprintf(out, `Add a node, in another terminal, and remove one:
+  assay node --config %[1]s
+  %[2]s add %[3]d=%[4]s
+  %[2]s remove %[5]d
+`, l.spare, members, l.nodes, l.spareAddr, last.id)
+	}
 	if restartSignal != nil {
 		fmt.Fprintf(out, "Start what is down again:\n  kill -USR1 %d\n", os.Getpid())
 	}

@@ -183,7 +183,7 @@ func TestClusterMistakes(t *testing.T) {
 		"--nodes 65":                 "1 to 64",
 		"--nodes 3 --n 4":            "N is 4",
 		"--profile best":             "unknown profile",
-		"--nodes 1 --port " + port:   "give the first of 2 free ones with --port",
+		"--nodes 1 --port " + port:   "give the first of 4 free ones with --port",
 		"--dir /dev/null/x --port 0": "--dir",
 	} {
 		_, stderr, code := assay(t, t.TempDir(), append([]string{"cluster"}, strings.Fields(args)...)...)

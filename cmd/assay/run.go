@@ -66,7 +66,7 @@ func runCommand() *cobra.Command {
 	fl.StringVar(&spec.Nemesis, "nemesis", "", "faults to inject, see above")
 	fl.DurationVar(&f.duration, "duration", spec.Duration(), "length of the run; an eighth of it comes before the faults, a quarter after them")
 	fl.Uint64Var(&spec.Seed, "seed", 0, "decides everything that is left to chance (default: a fresh one)")
-	fl.IntVar(&spec.Nodes, "nodes", spec.Nodes, "nodes in the cluster")
+	fl.IntVar(&spec.Nodes, "nodes", spec.Nodes, "nodes in the cluster; if not given, more for a profile that needs them")
 	fl.IntVar(&spec.N, "n", 0, "replicas of a key (default: all nodes)")
 	fl.IntVar(&spec.R, "r", 0, "replicas that a read waits for (default: as the profile says, for that many replicas)")
 	fl.IntVar(&spec.W, "w", 0, "replicas that a write waits for (default: as the profile says, for that many replicas)")
@@ -95,6 +95,9 @@ func (f *runFlags) complete(s *experiment.Spec, flags *pflag.FlagSet) error {
 	s.SetDuration(f.duration)
 	if !flags.Changed("seed") {
 		s.Seed = rand.Uint64() >> 20 // short enough to type
+	}
+	if !flags.Changed("nodes") {
+		s.MakeRoom()
 	}
 	if f.claims != "" {
 		var err error

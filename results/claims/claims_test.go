@@ -21,8 +21,9 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 // settingOf is what theory needs to know of a profile.
 func settingOf(p sut.Profile) claims.Setting {
 	return claims.Setting{
-		Nodes: p.N, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
+		Nodes: p.Nodes(), N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
+		Sloppy: p.Sloppy,
 	}
 }
 
@@ -32,7 +33,11 @@ func TestExpectations(t *testing.T) {
 	var b strings.Builder
 	for _, p := range sut.Profiles() {
 		s := settingOf(p)
-		fmt.Fprintf(&b, "%s %d/%d/%d\n", p.Name, p.N, p.R, p.W)
+		fmt.Fprintf(&b, "%s %d/%d/%d", p.Name, p.N, p.R, p.W)
+		if p.Spare > 0 {
+			fmt.Fprintf(&b, " on %d nodes", p.Nodes())
+		}
+		b.WriteByte('\n')
 		for _, c := range claims.All() {
 			var last string
 			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
@@ -100,13 +105,14 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 	for n := 1; n <= 5; n++ {
 		for r := 1; r <= n; r++ {
 			for w := 1; w <= n; w++ {
-				for bits := range 64 {
+				for bits := range 128 {
 					s := claims.Setting{
 						N: n, R: r, W: w, Logical: bits&1 != 0, WriteBack: bits&2 != 0, Fsync: bits&4 != 0,
 						AntiEntropy: bits&8 != 0, ReadRepair: bits&16 != 0, Agreed: bits&32 != 0,
+						Sloppy: bits&64 != 0, Nodes: n + 2,
 					}
 					majorities := r == n/2+1 && w == n/2+1
-					if s.Agreed && (!majorities || s.AntiEntropy || s.ReadRepair) {
+					if s.Agreed && (!majorities || s.AntiEntropy || s.ReadRepair || s.Sloppy) {
 						continue // no cluster is configured so
 					}
 					for _, c := range claims.All() {

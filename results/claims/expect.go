@@ -24,10 +24,15 @@ type Setting struct {
 	// ReadRepair: a read sends the newest record to replicas that answered
 	// with an older one.
 	ReadRepair bool
+	// Sloppy: other nodes stand in for replicas that do not answer.
+	Sloppy bool
 }
 
 // overlap says whether every read quorum meets every write quorum.
 func (s Setting) overlap() bool { return s.R+s.W > s.N }
+
+// sloppy says whether quorums may have other nodes than replicas in them.
+func (s Setting) sloppy() bool { return s.Sloppy && s.Nodes > s.N }
 
 // Faults is what theory needs to know of a run's faults.
 type Faults struct {
@@ -97,6 +102,8 @@ func (s Setting) linearizable(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
+	case s.sloppy():
+		return breaks("other nodes stand in for replicas that do not answer in time, so quorums need not share a node, although R+W = %d exceeds N = %d", s.R+s.W, s.N)
 	case s.Agreed:
 		return holds("a change is made to the value that a majority agreed on last, and promises and values are durable (CASPaxos)")
 	case !s.Logical && f.Clock:
@@ -118,6 +125,8 @@ func (s Setting) freshReads(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may miss every replica that has the last completed write", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.sloppy():
+		return breaks("other nodes stand in for replicas that do not answer in time, so a read may miss every node that has the last completed write")
 	case s.Agreed:
 		return holds("two majorities share a replica, and the highest ballot wins")
 	case !s.Logical && f.Clock:
@@ -137,12 +146,21 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	case s.Logical && !s.overlap():
 		return breaks("the stamp is one above what R replicas know, which may be below that of a completed write")
 	}
+	if s.sloppy() {
+		if s.Logical {
+			return breaks("the stamp is one above what R nodes know, which need not be those that have the last completed write")
+		}
+		return holds("an acknowledged write is durable at W nodes, none of which lets go of it before all replicas have it, and only a newer stamp replaces it")
+	}
 	return holds("an acknowledged write is durable at W replicas, and only a newer stamp replaces it")
 }
 
 func (s Setting) converges(f Faults) Expectation {
 	remedy := "there is no anti-entropy and no hint to tell it later"
-	if s.ReadRepair {
+	switch {
+	case s.sloppy():
+		remedy = "a hint for it was left only if the coordinator reached a fallback"
+	case s.ReadRepair:
 		remedy = "read repair tells it only if somebody reads the key"
 	}
 	switch {
@@ -169,10 +187,14 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("the clients of a killed node are refused until it is back")
 	case f.Pause:
 		return breaks("the clients of a paused node wait for ever")
+	case f.Partition && max(s.R, s.W) > 1 && s.sloppy():
+		return breaks("a side with fewer than %d nodes cannot serve", max(s.R, s.W))
 	case f.Partition && max(s.R, s.W) > 1:
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
 	case s.Agreed:
 		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
+	case f.Partition && s.sloppy():
+		return holds("one node is enough, whichever it is, and each coordinator is one itself")
 	case f.Partition && s.Nodes > s.N:
 		return breaks("one replica is enough, but a coordinator that is none may be cut off from all %d", s.N)
 	case f.Partition:

@@ -98,6 +98,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	return claims.Setting{
 		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
+		Sloppy: p.Sloppy,
 	}, nil
 }
 
@@ -123,6 +124,15 @@ func (s *Spec) profile() (sut.Profile, error) {
 	p.Retry = p.Timeout / 10
 	p.R, p.W = cmp.Or(s.R, p.R), cmp.Or(s.W, p.W)
 	return p, nil
+}
+
+// MakeRoom adds nodes if the profile needs more of them than there are replicas
+// of a key, and leaves the number of replicas as it is. What Validate would refuse
+// stays as it is too.
+func (s *Spec) MakeRoom() {
+	if p, err := s.profile(); err == nil && s.Nodes < p.Nodes() {
+		s.N, s.Nodes = p.N, p.Nodes()
+	}
 }
 
 // claimed gives the claims to judge.

@@ -96,6 +96,7 @@ func (c *Config) spec(profile string, m Mix, i int) experiment.Spec {
 	s := c.Base
 	s.Profile, s.Nemesis, s.Claims = profile, m.Nemesis, c.Claims
 	s.Seed += uint64(i)
+	s.MakeRoom()
 	return s
 }
 
@@ -142,12 +143,14 @@ func (c *Config) runAll(ctx context.Context, cells []*cell) error {
 
 // table makes the cells of the table, and the run directories they point to.
 func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, error) {
-	nodes := fmt.Sprintf("%d nodes", c.Base.Nodes)
-	if n := c.Base.N; n != 0 && n != c.Base.Nodes {
-		nodes += fmt.Sprintf(", %d replicas of a key", n)
+	others := ""
+	for _, p := range c.Profiles {
+		if s := c.spec(p, Mix{}, 0); s.Nodes != c.Base.Nodes {
+			others += fmt.Sprintf("; %s: %s", p, size(s))
+		}
 	}
-	m := &results.Matrix{Title: fmt.Sprintf("Claims and what %d simulated runs a cell showed (%s, %v each, seeds %d to %d)",
-		c.Runs, nodes, c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1)}
+	m := &results.Matrix{Title: fmt.Sprintf("Claims and what %d simulated runs a cell showed (%s, %v each, seeds %d to %d%s)",
+		c.Runs, size(c.Base), c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1, others)}
 	for _, mix := range c.Mixes {
 		m.Columns = append(m.Columns, mix.Name)
 	}
@@ -172,6 +175,15 @@ func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, err
 		}
 	}
 	return m, nil
+}
+
+// size tells the size of a cluster.
+func size(s experiment.Spec) string {
+	text := fmt.Sprintf("%d nodes", s.Nodes)
+	if s.N != 0 && s.N != s.Nodes {
+		text += fmt.Sprintf(", %d replicas of a key", s.N)
+	}
+	return text
 }
 
 // entry counts the runs of a cell for one claim, and gives the first run that

@@ -235,6 +235,12 @@ func (e *Engine) write(db *database, writes []replica.Write) error {
 	for i := range writes {
 		w := &writes[i]
 		e.key = recordKey(e.key[:0], w.Key)
+		if w.Record.IsZero() {
+			if err := b.Delete(e.key, nil); err != nil {
+				return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())
+			}
+			continue
+		}
 		v, err := encodeRecord(e.key, &w.Record)
 		if err != nil {
 			return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())

@@ -85,6 +85,61 @@ func TestReopenFindsRecords(t *testing.T) {
 	}
 }
 
+// The zero record takes a key out: neither Get nor Scan shows it, at once and
+// after a crash, and it can be written again.
+func TestZeroRecordRemoves(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	e, err := Open("data", Options{Fsync: true, FS: fs})
+	require.NoError(t, err)
+	defer e.Close()
+	scanned := func(e *Engine) (keys []string) {
+		require.NoError(t, e.Scan(0, func(key string, _ replica.Stamp, err error) bool {
+			require.NoError(t, err)
+			keys = append(keys, key)
+			return true
+		}))
+		return keys
+	}
+	gone := func(e *Engine, key string) {
+		rec, ok, err := e.Get(key)
+		require.NoError(t, err)
+		require.False(t, ok)
+		require.True(t, rec.IsZero())
+	}
+	require.NoError(t, e.Apply(1, write("kept", 1, "v")))
+	require.NoError(t, e.Apply(2, write("removed", 2, "v")))
+	require.NoError(t, await(e, 2))
+	require.Len(t, scanned(e), 2)
+	require.NoError(t, e.Apply(3, []replica.Write{
+		{Key: "removed"}, {Key: "never there"},
+		{Key: "at once", Record: record(3, "v")}, {Key: "at once"},
+	}))
+	for _, key := range []string{"removed", "never there", "at once"} {
+		gone(e, key)
+	}
+	require.Equal(t, []string{"kept"}, scanned(e))
+	require.NoError(t, await(e, 3))
+
+	e2, err := Open("data", Options{Fsync: true, FS: fs.CrashClone(vfs.CrashCloneCfg{})})
+	require.NoError(t, err)
+	defer e2.Close()
+	gone(e2, "removed")
+	require.Equal(t, []string{"kept"}, scanned(e2))
+	iter, err := e2.db.NewIter(&pebble.IterOptions{LowerBound: hashKey(nil, 0), UpperBound: scanEnd})
+	require.NoError(t, err)
+	left := 0
+	for ok := iter.First(); ok; ok = iter.Next() {
+		left++
+	}
+	require.NoError(t, iter.Close())
+	require.Equal(t, 1, left, "nothing is kept in its place")
+	require.NoError(t, e2.Apply(1, write("removed", 1, "older")))
+	rec, ok, err := e2.Get("removed")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, record(1, "older"), rec)
+}
+
 // What Progress calls durable survives a crash that takes everything else, and
 // a crash that takes any part of it.
 func TestDurableSurvivesCrash(t *testing.T) {

@@ -138,7 +138,7 @@ func BenchmarkRestart(b *testing.B) {
 		boot, err := e.NextBoot()
 		require.NoError(b, err)
 		core, err := replica.New(replica.Config{
-			Nodes: 3, N: 3, R: 2, W: 2, Timeout: time.Second, Retry: time.Second, AntiEntropy: time.Second,
+			Nodes: 3, Rules: replica.Rules{N: 3, R: 2, W: 2}, Timeout: time.Second, Retry: time.Second, AntiEntropy: time.Second,
 		}, boot, e)
 		require.NoError(b, err)
 		open += time.Since(start)

@@ -8,6 +8,8 @@
 //	POST   /v1/cas/{key}    body: a [CAS]             204 | 409 [Error] with what was seen
 //	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
 //	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
+//	GET    /v1/members      who belongs to it         200 [Members]
+//	POST   /v1/members      change that; a [Change]   204
 //	GET    /healthz         is it ready? its clocks   200 | 503 [Health]
 //	GET    /metrics         for Prometheus            200
 //	GET    /v1/stream       the same requests in      101
@@ -41,6 +43,7 @@ const (
 	PathCAS      = "/v1/cas/"
 	PathLocalKey = "/v1/local/"
 	PathLocal    = "/v1/local"
+	PathMembers  = "/v1/members"
 	PathHealth   = "/healthz"
 	PathMetrics  = "/metrics"
 )
@@ -136,6 +139,58 @@ type LocalRecord struct {
 	Stamp   string `json:"stamp,omitempty"`
 	// Elsewhere: this node is no replica of the key, and not meant to have it.
 	Elsewhere bool `json:"elsewhere,omitempty"`
+}
+
+// Members is the answer to PathMembers: what the node knows of who belongs to the
+// cluster.
+type Members struct {
+	Node uint32 `json:"node"` // that answers
+	// Member: that node belongs to the cluster itself. One that does not may
+	// be behind with what it knows.
+	Member bool `json:"member"`
+	// Epoch counts the changes, two for each: it begins and it is through.
+	// Where members never change it is 0.
+	Epoch    uint64   `json:"epoch"`
+	Changing bool     `json:"changing"` // a change is under way
+	Members  []Member `json:"members"`  // ascending by ID
+}
+
+// Member is one node of a cluster.
+type Member struct {
+	ID    uint32      `json:"id"`
+	Addr  string      `json:"addr"` // for other nodes
+	State MemberState `json:"state"`
+	// Alive says that the others have heard from it of late; nil where nobody
+	// gossips. Moved says, while a change is under way, that its records are
+	// where they are going to be.
+	Alive *bool `json:"alive,omitempty"`
+	Moved *bool `json:"moved,omitempty"`
+}
+
+// MemberState is what a change is to make of a node.
+type MemberState string
+
+// The states.
+const (
+	MemberStays  MemberState = "member"
+	MemberJoins  MemberState = "joining"
+	MemberLeaves MemberState = "leaving"
+)
+
+// Change is the body of a POST to PathMembers. The answer comes when the change is
+// certain; Members.Changing tells when it is through.
+type Change struct {
+	Add    []NewMember `json:"add,omitempty"`
+	Remove []uint32    `json:"remove,omitempty"`
+	// Lost: the disks of the removed nodes are gone. Nobody waits for them,
+	// and what only they had is given up.
+	Lost bool `json:"lost,omitempty"`
+}
+
+// NewMember is a node to be added. It runs already, with an empty disk, and waits.
+type NewMember struct {
+	ID   uint32 `json:"id"`
+	Addr string `json:"addr"` // host:port at which the other nodes reach it
 }
 
 // Health is the answer to PathHealth. Its status is 503 when Ready is false.

@@ -55,9 +55,7 @@ func (n *Node) serveCAS(w http.ResponseWriter, r *http.Request, escaped string) 
 // change what is asked for, so it is an error.
 func parseCAS(body []byte) (replica.Request, error) {
 	var c httpapi.CAS
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := decodeStrictly(body, &c); err != nil {
 		return replica.Request{}, fmt.Errorf(`the body is not {"expect": "old", "value": "new"}: %w`, err)
 	}
 	expects := 0
@@ -80,6 +78,13 @@ func parseCAS(body []byte) (replica.Request, error) {
 		q.Value = []byte(*c.Value)
 	}
 	return q, nil
+}
+
+// decodeStrictly reads a body of JSON in which no field may be unknown.
+func decodeStrictly(body []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	return d.Decode(to)
 }
 
 // mismatch is the answer to a compare-and-set that found something else.

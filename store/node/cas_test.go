@@ -92,7 +92,7 @@ func TestCompareAndSetByHand(t *testing.T) {
 func TestCompareAndSetNeedsCASPaxos(t *testing.T) {
 	c := startCluster(t, 1, false, nil)
 	_, err := c.nodes[0].client.CAS(within(t, 10*time.Second), "k", nil, []byte("v"))
-	require.ErrorContains(t, err, "run the cluster with CASPaxos")
+	require.ErrorContains(t, err, "use a keyspace with CASPaxos")
 	require.True(t, client.Definite(err))
 }
 

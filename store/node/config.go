@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,9 +42,25 @@ type Config struct {
 	// ReadRepair is what a read does, after its answer, for replicas that
 	// answered with an older record.
 	ReadRepair replica.ReadRepair
+	// Sloppy: other nodes stand in for replicas of a key that do not answer,
+	// and hand over later what they were given. It needs more nodes than N.
+	Sloppy bool
 	// AntiEntropy is the time from one comparison with a peer to the next; 0:
 	// replicas are never compared; [AntiEntropyAuto]: as suits the Protocol.
 	AntiEntropy time.Duration
+	// Keyspaces are keys with settings of their own, by their prefix; the
+	// longest that fits a key counts.
+	Keyspaces []Keyspace
+	// Gossip is how often a node tells another one who is alive and who belongs
+	// to the cluster. With it nodes can be added and removed while the cluster
+	// serves; without it they are Peers for good.
+	Gossip time.Duration
+	// Collect is the time from one collection of tombstones to the next, see
+	// package replica; 0: deleted keys leave them for good. It needs Gossip.
+	Collect time.Duration
+	// Join: this node is not among the first members. It waits with an empty
+	// Dir until a member adds it, and needs no Peers.
+	Join bool
 	// Fsync: a write is acknowledged only when it is on disk. Without it a
 	// killed node forgets its last writes.
 	Fsync bool
@@ -102,7 +119,12 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
 	f.Var((*readRepairFlag)(&c.ReadRepair), "read-repair", "what a read does for replicas with older records: off, or async (sends them the newest one after the answer)")
+	f.BoolVar(&c.Sloppy, "sloppy", c.Sloppy, "other nodes stand in for replicas that do not answer; needs more nodes than --n, and R+W>N no longer makes reads fresh")
 	f.Var((*antiEntropyFlag)(&c.AntiEntropy), "anti-entropy", "time from one comparison of all records with a peer to the next; 0: never; auto: 1s, and never with caspaxos, which cannot have it")
+	f.Var(keyspacesFlag{&c.Keyspaces}, "keyspace", "keys with settings of their own: their prefix, then name=value for protocol, n, r, w, stamps, write-back, read-repair and sloppy, for example 'bank/ protocol=caspaxos'; can be repeated")
+	f.DurationVar(&c.Gossip, "gossip", c.Gossip, "how often a node tells another one who is alive and who belongs to the cluster, so that nodes can come and go; 0: the nodes are --peers for good")
+	f.DurationVar(&c.Collect, "collect", c.Collect, "time from one collection of the tombstones of deleted keys to the next; needs --gossip, and all members alive; 0: they are kept")
+	f.BoolVar(&c.Join, "join", c.Join, "wait, with an empty --data, until a member of the cluster adds this node; needs no --peers")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
 	f.DurationVar(&c.Retry, "retry", c.Retry, "after which time a message without answer is sent again")
@@ -125,8 +147,14 @@ func (c *Config) Args() []string {
 	copied.RegisterFlags(f)
 	f.VisitAll(func(f *pflag.Flag) {
 		v := f.Value.String()
-		if f.Name == "peers" {
+		switch f.Name {
+		case "peers":
 			v = strings.Join(c.Peers, ",") // the flag's own String puts brackets around it
+		case "keyspace":
+			for _, k := range c.Keyspaces {
+				args = append(args, "--keyspace="+k.String())
+			}
+			return
 		}
 		args = append(args, "--"+f.Name+"="+v)
 	})
@@ -135,7 +163,7 @@ func (c *Config) Args() []string {
 
 // withDefaults fills in what is zero or auto.
 func (c Config) withDefaults() Config {
-	if len(c.Peers) == 0 {
+	if len(c.Peers) == 0 && !c.Join {
 		c.Peers = []string{c.ListenPeer}
 	}
 	if c.N == 0 {
@@ -149,7 +177,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.AntiEntropy == AntiEntropyAuto {
 		c.AntiEntropy = time.Second
-		if c.Protocol == replica.CASPaxos {
+		if c.Protocol == replica.CASPaxos && !slices.ContainsFunc(c.Keyspaces, func(k Keyspace) bool {
+			return strings.Contains(k.Rules, "protocol=quorum")
+		}) {
 			c.AntiEntropy = 0
 		}
 	}
@@ -163,8 +193,25 @@ func (c *Config) Validate() error {
 	switch {
 	case d.Cluster == "" || strings.ContainsFunc(d.Cluster, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return fmt.Errorf("node: Cluster (--cluster) is %q: give a name of printable ASCII, the same at all nodes", d.Cluster)
+	case d.Gossip < 0:
+		return fmt.Errorf("node: Gossip (--gossip) is %v: give the time from one message to the next, for example 1s, or 0 for members that never change", d.Gossip)
+	case d.Collect < 0:
+		return fmt.Errorf("node: Collect (--collect) is %v: give the time from one collection of tombstones to the next, for example 1m, or 0 to keep them", d.Collect)
+	case d.Collect > 0 && d.Gossip == 0:
+		return errors.New("node: Collect (--collect) is set, and Gossip (--gossip) is 0: tombstones can only be collected where nodes gossip; give --gossip 1s, or leave --collect out")
+	case d.Join && d.Gossip == 0:
+		return errors.New("node: Join (--join) is set, and Gossip (--gossip) is 0: a node can only join a cluster whose nodes gossip; give the same as they have")
+	case d.Join && len(d.Peers) > 0:
+		return errors.New("node: Join (--join) and Peers (--peers) are both set: a node that joins learns who the others are; take --peers out")
+	case d.Join && (d.ID < 0 || d.ID >= replica.MaxNodes):
+		return fmt.Errorf("node: ID (--id) is %d: the numbers of nodes are 0 to %d", d.ID, replica.MaxNodes-1)
+	case d.Join && c.N == 0:
+		return errors.New("node: N (--n) is 0, and Join (--join) is set: say how many replicas a key has in the cluster")
+	case d.Join:
 	case d.ID < 0 || d.ID >= len(d.Peers):
 		return fmt.Errorf("node: ID (--id) is %d, and Peers (--peers) has %d addresses: give this node's place in it, from 0", d.ID, len(d.Peers))
+	}
+	switch {
 	case d.Dir == "":
 		return errors.New("node: Dir (--data) is empty: give a directory for the node's data")
 	case d.ListenPeer == "":
@@ -189,6 +236,9 @@ func (c *Config) Validate() error {
 		}
 		seen[p] = i
 	}
+	if _, err := d.keyspaces(); err != nil {
+		return err
+	}
 	core := d.replica()
 	if err := core.Validate(); err != nil {
 		return fmt.Errorf("node: %w", err)
@@ -196,18 +246,19 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// replica is the protocol core's part of a configuration that has its defaults.
+// replica is the protocol core's part of a configuration that has its defaults,
+// and whose keyspaces are right.
 func (c *Config) replica() replica.Config {
+	keyspaces, _ := c.keyspaces()
 	return replica.Config{
 		ID:          replica.NodeID(c.ID),
 		Nodes:       len(c.Peers),
-		N:           c.N,
-		R:           c.R,
-		W:           c.W,
-		Protocol:    c.Protocol,
-		Stamps:      c.Stamps,
-		WriteBack:   c.WriteBack,
-		ReadRepair:  c.ReadRepair,
+		Rules:       c.rules(),
+		Keyspaces:   keyspaces,
+		Gossip:      c.Gossip,
+		Collect:     c.Collect,
+		Addrs:       c.Peers,
+		Join:        c.Join,
 		AntiEntropy: c.AntiEntropy,
 		Timeout:     c.Timeout,
 		Retry:       c.Retry,
@@ -216,10 +267,30 @@ func (c *Config) replica() replica.Config {
 
 // settings is what all nodes must agree on, in words that show a difference.
 func (c *Config) settings() string {
-	if c.Protocol == replica.CASPaxos { // the rest means nothing, or has one value
-		return fmt.Sprintf("nodes=%d n=%d protocol=caspaxos", len(c.Peers), c.N)
+	text := fmt.Sprintf("nodes=%d ", len(c.Peers))
+	if c.Gossip > 0 { // nodes come and go
+		text = fmt.Sprintf("gossip=%s ", c.Gossip)
 	}
-	return fmt.Sprintf("nodes=%d n=%d r=%d w=%d stamps=%s write-back=%t read-repair=%s anti-entropy=%s", len(c.Peers), c.N, c.R, c.W, (*stampsFlag)(&c.Stamps), c.WriteBack, c.ReadRepair, c.AntiEntropy)
+	if c.Collect > 0 {
+		text += fmt.Sprintf("collect=%s ", c.Collect)
+	}
+	own := c.rules()
+	text += rulesText(&own)
+	keyspaces, _ := c.keyspaces()
+	if own.Protocol != replica.CASPaxos || len(keyspaces) > 0 {
+		text += " anti-entropy=" + c.AntiEntropy.String()
+	}
+	for i := range keyspaces {
+		text += fmt.Sprintf(" keyspace=%q(%s)", keyspaces[i].Prefix, rulesText(&keyspaces[i].Rules))
+	}
+	return text
+}
+
+func rulesText(u *replica.Rules) string {
+	if u.Protocol == replica.CASPaxos { // the rest means nothing, or has one value
+		return fmt.Sprintf("n=%d protocol=caspaxos", u.N)
+	}
+	return fmt.Sprintf("n=%d r=%d w=%d stamps=%s write-back=%t read-repair=%s sloppy=%t", u.N, u.R, u.W, (*stampsFlag)(&u.Stamps), u.WriteBack, u.ReadRepair, u.Sloppy)
 }
 
 // stampsFlag is replica.Stamps as a flag.

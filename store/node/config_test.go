@@ -17,7 +17,7 @@ func TestArgsRoundTrip(t *testing.T) {
 		{
 			ID: 1, Cluster: "c", Peers: []string{"10.0.0.1:1", "10.0.0.2:1"}, N: 2, R: 1, W: 2,
 			Protocol: replica.CASPaxos, Stamps: replica.WallClock, WriteBack: false, Fsync: false,
-			ReadRepair: replica.ReadRepairAsync, AntiEntropy: 250 * time.Millisecond,
+			ReadRepair: replica.ReadRepairAsync, Sloppy: true, AntiEntropy: 250 * time.Millisecond,
 			Timeout: 3 * time.Second, Retry: time.Millisecond, MaxInFlight: 7, MaxInFlightBytes: 9,
 			TLS: trust.Files{CA: "ca", Cert: "c", Key: "k"},
 			Dir: "/data dir", ListenPeer: ":1", ListenClient: ":2",

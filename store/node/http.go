@@ -39,6 +39,8 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		n.serveLocalKey(w, r, path[len(httpapi.PathLocalKey):])
 	case path == httpapi.PathLocal:
 		n.serveLocal(w, r)
+	case path == httpapi.PathMembers:
+		n.serveMembers(w, r)
 	case path == httpapi.PathHealth:
 		n.serveHealth(w, r)
 	case path == httpapi.PathStream:
@@ -46,7 +48,7 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == httpapi.PathMetrics:
 		n.metricsHandler.ServeHTTP(w, r)
 	default:
-		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s{key}, %s or %s", httpapi.PathKV, httpapi.PathCAS, httpapi.PathLocalKey, httpapi.PathHealth, httpapi.PathMetrics))
+		refuse(w, httpapi.CodeNoRoute, fmt.Sprintf("no such path: try %s{key}, %s{key}, %s{key}, %s, %s or %s", httpapi.PathKV, httpapi.PathCAS, httpapi.PathLocalKey, httpapi.PathMembers, httpapi.PathHealth, httpapi.PathMetrics))
 	}
 }
 
@@ -144,14 +146,14 @@ func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped str
 		refuse(w, httpapi.CodeStorage, err.Error())
 		return
 	}
-	w.Header().Set(httpapi.HeaderReplicas, nodeList(n.placement.Replicas(key)))
+	w.Header().Set(httpapi.HeaderReplicas, nodeList(n.placement.Load().Replicas(key)))
 	if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
 		w.Header().Set(httpapi.HeaderStamp, rec.Stamp.String())
 	}
 	if rec.Absent() {
 		text := "this node does not hold the key"
 		if !n.holds(key) {
-			text = "this node is no replica of the key; these are: " + nodeList(n.placement.Replicas(key))
+			text = "this node is no replica of the key; these are: " + nodeList(n.placement.Load().Replicas(key))
 		}
 		refuse(w, httpapi.CodeAbsent, text)
 		return
@@ -216,7 +218,7 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 		Cluster:       n.cfg.Cluster,
 		Boot:          n.boot,
 		Ready:         true,
-		Nodes:         len(n.cfg.Peers),
+		Nodes:         n.placement.Load().Nodes(),
 		N:             n.cfg.N,
 		R:             n.cfg.R,
 		W:             n.cfg.W,
@@ -244,7 +246,7 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 
 // holds says whether this node is a replica of a key.
 func (n *Node) holds(key string) bool {
-	return n.placement.Holds(replica.NodeID(n.cfg.ID), key)
+	return n.placement.Load().Holds(replica.NodeID(n.cfg.ID), key)
 }
 
 // nodeList gives nodes as 0,3,4.

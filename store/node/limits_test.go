@@ -215,7 +215,7 @@ func TestOversizedBatchIsRefused(t *testing.T) {
 	log := new(logBuffer)
 	c := startLoggedCluster(t, 2, true, log, nil)
 	cfg := c.nodes[1].cfg.withDefaults()
-	p, err := newPeer(&cfg, 0, nil, slog.New(slog.DiscardHandler))
+	p, err := newPeer(&cfg, 0, cfg.Peers[0], nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer p.conn.Close()
 	s, cancel, err := p.open(within(t, 10*time.Second))

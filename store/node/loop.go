@@ -30,16 +30,19 @@ type inbound struct {
 // loop owns the core. Only its own goroutine touches its fields, but for the
 // channels.
 type loop struct {
-	core   *replica.Replica
-	engine *engine.Engine
-	log    *slog.Logger
-	out    []*outbox // by node; nil for this one
-	start  time.Time // of the monotonic clock
+	core    *replica.Replica
+	engine  *engine.Engine
+	log     *slog.Logger
+	members *roster
+	out     [replica.MaxNodes]*outbox // by node; nil for this one, and those that are not there
+	viewed  func(*replica.View)       // is told of every new view
+	start   time.Time                 // of the monotonic clock
 
 	calls chan call
 	peers chan inbound
-	stop  chan struct{} // closed to end the loop
-	done  chan struct{} // closed when it has ended
+	looks chan func(*replica.Replica) // look at the core
+	stop  chan struct{}               // closed to end the loop
+	done  chan struct{}               // closed when it has ended
 
 	health    *diskHealth
 	waiting   map[uint64]chan<- replica.Reply
@@ -59,20 +62,44 @@ type diskHealth struct {
 // never is an armed time for a timer that does not run.
 const never = time.Duration(math.MaxInt64)
 
-func newLoop(core *replica.Replica, e *engine.Engine, out []*outbox, log *slog.Logger) *loop {
-	return &loop{
+func newLoop(core *replica.Replica, e *engine.Engine, members *roster, log *slog.Logger) *loop {
+	l := &loop{
 		core:    core,
 		engine:  e,
 		log:     log,
-		out:     out,
+		members: members,
 		start:   time.Now(),
 		calls:   make(chan call, maxInputs),
 		peers:   make(chan inbound, 16),
+		looks:   make(chan func(*replica.Replica)),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		health:  new(diskHealth),
 		waiting: make(map[uint64]chan<- replica.Reply),
 		armed:   never,
+	}
+	l.connect()
+	return l
+}
+
+// connect takes the outboxes of the nodes that there are now.
+func (l *loop) connect() {
+	clear(l.out[:])
+	for _, p := range l.members.all() {
+		l.out[p.id] = p.out
+	}
+}
+
+// look lets a function see the core between two inputs, and says whether it did.
+// It must not change anything.
+func (l *loop) look(f func(*replica.Replica)) bool {
+	seen := make(chan struct{})
+	select {
+	case l.looks <- func(core *replica.Replica) { f(core); close(seen) }:
+		<-seen
+		return true
+	case <-l.done:
+		return false
 	}
 }
 
@@ -103,6 +130,8 @@ func (l *loop) run() {
 			l.receive(l.now(), in)
 		case <-l.engine.Durable():
 			l.progress(l.now())
+		case look := <-l.looks:
+			look(l.core)
 		case <-timer.C:
 			l.armed = never
 			now := l.now()
@@ -162,7 +191,12 @@ func (l *loop) carryOut(now replica.Now) {
 		out := l.core.Take()
 		for i := range out.Messages {
 			e := &out.Messages[i]
-			l.out[e.To].stage(e.Message)
+			if o := l.out[e.To]; o != nil { // else it has left
+				o.stage(e.Message)
+			}
+		}
+		if out.View != nil {
+			l.view(out.View)
 		}
 		for i := range out.Damage {
 			l.damaged(&out.Damage[i])
@@ -180,6 +214,15 @@ func (l *loop) carryOut(now replica.Now) {
 		_ = l.engine.Apply(out.Seq, out.Writes)
 		l.tell(now)
 	}
+}
+
+// view follows a change of the members.
+func (l *loop) view(v *replica.View) {
+	if err := l.members.set(*v); err != nil {
+		l.log.Error("a member cannot be reached", "error", err)
+	}
+	l.connect()
+	l.viewed(v)
 }
 
 // progress tells the core how far its writes are durable, and carries out what

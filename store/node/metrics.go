@@ -3,7 +3,6 @@ package node
 import (
 	"net/http"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,19 +58,6 @@ func (m *metrics) watch(n *Node) {
 		func() float64 { return float64(len(n.loop.calls)) })
 	gauge("assay_loop_queue", "Inputs that wait for the protocol core.", prometheus.Labels{"of": "peers"},
 		func() float64 { return float64(len(n.loop.peers)) })
-	for _, p := range n.peers {
-		labels := prometheus.Labels{"peer": strconv.Itoa(int(p.id))}
-		counter("assay_peer_messages_sent_total", "Messages given to the network for a peer.", labels,
-			func() float64 { return float64(p.sent.Load()) })
-		counter("assay_peer_messages_dropped_total", "Messages dropped because a peer did not take them; the core sends again what still matters.", labels,
-			func() float64 { return float64(p.dropped.Load()) })
-		counter("assay_peer_messages_received_total", "Messages that came from a peer.", labels,
-			func() float64 { return float64(n.received[p.id].Load()) })
-		gauge("assay_peer_queue_messages", "Messages that wait for a peer.", labels,
-			func() float64 { messages, _ := p.out.waiting(); return float64(messages) })
-		gauge("assay_peer_queue_bytes", "About how much memory the messages take that wait for a peer.", labels,
-			func() float64 { _, bytes := p.out.waiting(); return float64(bytes) })
-	}
 	gauge("assay_storage_bytes", "Disk space that the node's data takes.", nil,
 		func() float64 { return float64(n.engine.Size()) })
 	gauge("assay_storage_failed", "1 while the disk fails: the node stores nothing until it works again.", nil, func() float64 {
@@ -88,6 +74,7 @@ func (m *metrics) watch(n *Node) {
 		func() float64 { return float64(n.loop.health.repaired.Load()) })
 	gauge("assay_boot", "How often the node was started on its data.", nil,
 		func() float64 { return float64(n.boot) })
+	m.registry.MustRegister(collector{n})
 	gauge("assay_build_info", "The program; always 1.", buildLabels(), func() float64 { return 1 })
 }
 

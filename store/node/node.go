@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,16 +38,17 @@ type Node struct {
 	boot   uint64
 	engine *engine.Engine
 	// placement is the core's; unlike the core it may be used by all.
-	placement *replica.Placement
+	placement atomic.Pointer[replica.Placement]
 	loop      *loop
-	peers     []*peer // the others
+	members   *roster // the others
+	announced string  // the members that were last logged; the loop's
 
 	peerListener, clientListener net.Listener
 	peerServer                   *grpc.Server
 	clientServer                 *http.Server
 	streams                      streams
 	budget                       budget
-	received                     []atomic.Uint64 // messages, by node
+	received                     [replica.MaxNodes]atomic.Uint64 // messages, by node
 	metrics                      *metrics
 	metricsHandler               http.Handler
 	stopping                     atomic.Bool
@@ -72,7 +74,8 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
 	}
-	n := &Node{cfg: cfg, log: log, received: make([]atomic.Uint64, len(cfg.Peers)), metrics: newMetrics()}
+	n := &Node{cfg: cfg, log: log, metrics: newMetrics()}
+	n.members = &roster{cfg: &n.cfg, who: who, log: log}
 	n.metricsHandler = n.metrics.handler()
 	n.budget.maxRequests, n.budget.maxBytes = int64(cfg.MaxInFlight), cfg.MaxInFlightBytes
 	defer func() {
@@ -100,21 +103,18 @@ func open(cfg Config, log *slog.Logger, fs vfs.FS) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
 	}
-	n.placement = core.Placement()
-	out := make([]*outbox, len(cfg.Peers))
-	for id := range cfg.Peers {
-		if id == cfg.ID {
-			continue
-		}
-		p, err := newPeer(&cfg, id, who, log)
-		if err != nil {
-			return nil, err
-		}
-		n.peers = append(n.peers, p)
-		out[id] = p.out
+	n.placement.Store(core.Placement())
+	view := core.View()
+	if err := n.members.set(view); err != nil {
+		return nil, err
 	}
-	n.loop = newLoop(core, n.engine, out, log)
-	n.peerServer = newPeerServer(&n.cfg, who, log, n.deliver)
+	n.announced = view.String()
+	n.loop = newLoop(core, n.engine, n.members, log)
+	n.loop.viewed = func(v *replica.View) {
+		n.placement.Store(core.Placement())
+		n.announce(v)
+	}
+	n.peerServer = newPeerServer(&n.cfg, n.members, who, log, n.deliver)
 	n.clientServer = &http.Server{
 		Handler:  http.HandlerFunc(n.serveHTTP),
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -150,7 +150,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		"peers", n.PeerAddr().String(), "clients", n.ClientAddr().String(), "data", n.cfg.Dir)
 
 	failed := make(chan error, 2)
-	var servers, senders sync.WaitGroup
+	var servers sync.WaitGroup
 	servers.Go(func() {
 		if err := n.clientServer.Serve(n.clientListener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("node %d: serve clients: %w", n.cfg.ID, err)
@@ -162,9 +162,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		}
 	})
 	sending, stopSending := context.WithCancel(context.Background())
-	for _, p := range n.peers {
-		senders.Go(func() { p.run(sending) })
-	}
+	n.members.start(sending)
 	go n.loop.run()
 
 	var err error
@@ -189,11 +187,8 @@ func (n *Node) Serve(ctx context.Context) error {
 	<-n.loop.done
 	stopSending()
 	n.peerServer.Stop()
-	senders.Wait()
+	n.members.close()
 	servers.Wait()
-	for _, p := range n.peers {
-		_ = p.conn.Close() // its streams have ended, and it can only say that it is closed
-	}
 	if e := n.engine.Close(); e != nil {
 		err = errors.Join(err, fmt.Errorf("node %d: %w", n.cfg.ID, e))
 	}
@@ -203,9 +198,7 @@ func (n *Node) Serve(ctx context.Context) error {
 
 // release frees what a failed Open had taken.
 func (n *Node) release() {
-	for _, p := range n.peers {
-		_ = p.conn.Close()
-	}
+	n.members.close()
 	if n.peerListener != nil {
 		_ = n.peerListener.Close()
 	}
@@ -214,6 +207,22 @@ func (n *Node) release() {
 			n.log.Error("close after a failed start", "error", err)
 		}
 	}
+}
+
+// announce logs a view that has come into force.
+func (n *Node) announce(v *replica.View) {
+	me := slices.ContainsFunc(append(slices.Clone(v.Before), v.Members...), func(m replica.Member) bool { return int(m.ID) == n.cfg.ID })
+	switch {
+	case !me && v.Retired&(1<<n.cfg.ID) != 0:
+		n.log.Warn("this node was removed from the cluster: it serves nobody; stop it, and add one with another id and an empty directory to come back", "epoch", v.Epoch, "members", v.String())
+	case v.Before != nil:
+		n.log.Info("the members are changing", "epoch", v.Epoch, "members", v.String())
+	case v.String() == n.announced:
+		n.log.Debug("a new epoch, with the same members", "epoch", v.Epoch)
+	default:
+		n.log.Info("the members have changed", "epoch", v.Epoch, "members", v.String())
+	}
+	n.announced = v.String()
 }
 
 // deliver hands a peer's batch to the loop.

@@ -41,12 +41,13 @@ type peer struct {
 	conn   *grpc.ClientConn
 	header metadata.MD
 	log    *slog.Logger
+	quit   context.Context // the peer is left for good
+	stop   context.CancelFunc
 
 	sent, dropped atomic.Uint64 // messages
 }
 
-func newPeer(cfg *Config, id int, who *identity, log *slog.Logger) (*peer, error) {
-	addr := cfg.Peers[id]
+func newPeer(cfg *Config, id int, addr string, who *identity, log *slog.Logger) (*peer, error) {
 	log = log.With("peer", id, "addr", addr)
 	dialer := net.Dialer{Timeout: dialTimeout, Control: quickRetransmit}
 	conn, err := grpc.NewClient("passthrough:///"+addr,
@@ -69,7 +70,10 @@ func newPeer(cfg *Config, id int, who *identity, log *slog.Logger) (*peer, error
 	if err != nil {
 		return nil, fmt.Errorf("node: peer %d at %s: %w", id, addr, err)
 	}
+	quit, end := context.WithCancel(context.Background())
 	return &peer{
+		quit: quit,
+		stop: end,
 		id:   replica.NodeID(id),
 		addr: addr,
 		out:  newOutbox(),
@@ -84,8 +88,17 @@ func newPeer(cfg *Config, id int, who *identity, log *slog.Logger) (*peer, error
 	}, nil
 }
 
-// run sends what comes into the outbox until ctx is done.
+// end leaves the peer for good.
+func (p *peer) end() {
+	p.stop()
+	_ = p.conn.Close() // it can only say that it is closed already
+}
+
+// run sends what comes into the outbox until ctx is done, or end was called.
 func (p *peer) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.quit, cancel)()
 	wait, last := minBackoff, ""
 	for {
 		s, cancel, err := p.open(ctx)
@@ -171,7 +184,7 @@ func (p *peer) use(s grpc.ClientStream) error {
 // newPeerServer makes the receiving side. Every stream hands its batches to
 // deliver, which blocks while the loop is busy: that holds the sender back by
 // flow control.
-func newPeerServer(cfg *Config, who *identity, log *slog.Logger, deliver func(ctx context.Context, from replica.NodeID, batch []replica.Message) error) *grpc.Server {
+func newPeerServer(cfg *Config, members *roster, who *identity, log *slog.Logger, deliver func(ctx context.Context, from replica.NodeID, batch []replica.Message) error) *grpc.Server {
 	s := grpc.NewServer(append(peerLimits(),
 		grpc.Creds(acceptCredentials(who)),
 		grpc.ForceServerCodecV2(codec{}),
@@ -181,7 +194,7 @@ func newPeerServer(cfg *Config, who *identity, log *slog.Logger, deliver func(ct
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)...)
 	handler := func(_ any, stream grpc.ServerStream) error {
-		from, err := admit(cfg, stream.Context())
+		from, err := admit(cfg, members, stream.Context())
 		if err != nil {
 			log.Warn("stream from peer refused", "error", err)
 			return err
@@ -210,8 +223,10 @@ func newPeerServer(cfg *Config, who *identity, log *slog.Logger, deliver func(ct
 	return s
 }
 
-// admit checks a stream's metadata and gives the sender.
-func admit(cfg *Config, ctx context.Context) (replica.NodeID, error) {
+// admit checks a stream's metadata and gives the sender. Where members come and
+// go it may be one that this node does not know yet, or not any more; the core
+// tells them from the others.
+func admit(cfg *Config, members *roster, ctx context.Context) (replica.NodeID, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	get := func(key string) string {
 		if v := md.Get(key); len(v) == 1 {
@@ -226,10 +241,14 @@ func admit(cfg *Config, ctx context.Context) (replica.NodeID, error) {
 		return 0, status.Errorf(codes.PermissionDenied, "this is node %d, and the sender looks for node %q: check that --peers is in order of --id", cfg.ID, to)
 	}
 	from, err := strconv.Atoi(get(metaFrom))
-	if err != nil || from < 0 || from >= len(cfg.Peers) || from == cfg.ID {
-		return 0, status.Errorf(codes.PermissionDenied, "the sender says it is node %q, and there are %d nodes, this one is %d: check its --id", get(metaFrom), len(cfg.Peers), cfg.ID)
+	nodes := len(cfg.Peers)
+	if cfg.Gossip > 0 {
+		nodes = replica.MaxNodes
 	}
-	if err := checkPeerHost(ctx, cfg, from); err != nil {
+	if err != nil || from < 0 || from >= nodes || from == cfg.ID {
+		return 0, status.Errorf(codes.PermissionDenied, "the sender says it is node %q, and there are %d nodes, this one is %d: check its --id", get(metaFrom), nodes, cfg.ID)
+	}
+	if err := checkPeerHost(ctx, cfg, from, members.addr(from)); err != nil {
 		return 0, err
 	}
 	if s := get(metaSettings); s != cfg.settings() {

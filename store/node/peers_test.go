@@ -44,7 +44,7 @@ func TestStreamOfAnotherSetUpIsRefused(t *testing.T) {
 	} {
 		cfg := right
 		test.change(&cfg)
-		p, err := newPeer(&cfg, test.to, nil, slog.New(slog.DiscardHandler))
+		p, err := newPeer(&cfg, test.to, cfg.Peers[test.to], nil, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		err = streamOnce(within(t, 10*time.Second), p)
 		require.NoError(t, p.conn.Close())
@@ -59,7 +59,7 @@ func TestMalformedBatchEndsTheStream(t *testing.T) {
 	log := new(logBuffer)
 	c := startLoggedCluster(t, 2, true, log, nil)
 	cfg := c.nodes[1].cfg.withDefaults()
-	p, err := newPeer(&cfg, 0, nil, slog.New(slog.DiscardHandler))
+	p, err := newPeer(&cfg, 0, cfg.Peers[0], nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer p.conn.Close()
 	p.out.stage(replica.Message{Type: 99})

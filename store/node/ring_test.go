@@ -23,7 +23,7 @@ func TestThreeReplicasOfFive(t *testing.T) {
 			// W was three: all three have it now, and nobody else.
 			held, err := m.client.Local(within(t, 5*time.Second), key(i))
 			require.NoError(t, err)
-			holds := c.nodes[0].node.placement.Holds(replica.NodeID(id), key(i))
+			holds := c.nodes[0].node.placement.Load().Holds(replica.NodeID(id), key(i))
 			require.Equal(t, holds, held[0].Found, "node %d, %s", id, key(i))
 			require.Equal(t, !holds, held[0].Elsewhere, "node %d, %s", id, key(i))
 

@@ -44,12 +44,13 @@ func acceptCredentials(id *identity) credentials.TransportCredentials {
 }
 
 // checkPeerHost refuses a node that calls itself another: its certificate has to
-// name the host that Peers has for it.
-func checkPeerHost(ctx context.Context, cfg *Config, from int) error {
-	if !cfg.TLS.Enabled() {
+// name the host of the node's address. Of a node without a known address it can
+// only be said that the authority trusts it.
+func checkPeerHost(ctx context.Context, cfg *Config, from int, addr string) error {
+	if !cfg.TLS.Enabled() || addr == "" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(cfg.Peers[from])
+	host, _, err := net.SplitHostPort(addr)
 	if err == nil {
 		var state tls.ConnectionState
 		if p, ok := grpcpeer.FromContext(ctx); ok {
@@ -60,7 +61,7 @@ func checkPeerHost(ctx context.Context, cfg *Config, from int) error {
 		err = trust.CheckHost(state, host)
 	}
 	if err != nil {
-		return status.Errorf(codes.PermissionDenied, "the sender says it is node %d at %s, and its certificate does not: %v", from, cfg.Peers[from], err)
+		return status.Errorf(codes.PermissionDenied, "the sender says it is node %d at %s, and its certificate does not: %v", from, addr, err)
 	}
 	return nil
 }

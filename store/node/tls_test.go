@@ -166,7 +166,7 @@ func TestPeerWithoutTrustIsRefused(t *testing.T) {
 	c, a, log := startTLS(t, 2)
 	right := c.nodes[1].cfg.withDefaults()
 	open := func(who *trust.Identity, patience time.Duration) error {
-		p, err := newPeer(&right, 0, who, slog.New(slog.NewTextHandler(log, nil)))
+		p, err := newPeer(&right, 0, right.Peers[0], who, slog.New(slog.NewTextHandler(log, nil)))
 		require.NoError(t, err)
 		defer p.conn.Close()
 		return streamOnce(within(t, patience), p)

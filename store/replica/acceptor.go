@@ -5,19 +5,13 @@ package replica
 // makes both durable, and neither is told to anyone before that. A promise
 // writes the whole record again, value included.
 
-// dispatchPaxos gives a message of CASPaxos to the part of the node it is for.
-// A store of the quorum protocol is none: it would replace a promise.
-func (r *Replica) dispatchPaxos(from NodeID, m *Message) {
-	switch m.Type {
-	case MsgQuery:
-		r.onQuery(from, m)
-	case MsgPrepare:
+// onProposal takes what a proposer asks for.
+func (r *Replica) onProposal(from NodeID, m *Message) {
+	if m.Type == MsgPrepare {
 		r.onPrepare(from, m)
-	case MsgAccept:
-		r.onAccept(from, m)
-	case MsgRecord, MsgPromise, MsgAccepted, MsgConflict, MsgRefuse:
-		r.onVote(from, m)
+		return
 	}
+	r.onAccept(from, m)
 }
 
 // onPrepare promises to accept nothing below a ballot, and tells what was
@@ -27,7 +21,7 @@ func (r *Replica) onPrepare(from NodeID, m *Message) {
 	if m.Key == "" || ballot == (Stamp{}) {
 		return
 	}
-	answer := Message{Type: MsgPromise, ID: m.ID, Boot: m.Boot, Key: m.Key}
+	answer := Message{Type: MsgPromise, ID: m.ID, Boot: m.Boot, Round: m.Round, Key: m.Key}
 	rec, seq, err := r.current(m.Key)
 	if err != nil {
 		r.refuse(from, &answer)
@@ -59,7 +53,7 @@ func (r *Replica) onAccept(from NodeID, m *Message) {
 	if m.Key == "" || asked.Accepted == (Stamp{}) || asked.Promise.Less(asked.Accepted) {
 		return
 	}
-	answer := Message{Type: MsgAccepted, ID: m.ID, Boot: m.Boot, Key: m.Key}
+	answer := Message{Type: MsgAccepted, ID: m.ID, Boot: m.Boot, Round: m.Round, Key: m.Key}
 	rec, seq, err := r.current(m.Key)
 	if err != nil {
 		r.refuse(from, &answer)

@@ -54,6 +54,7 @@ func (a *alarms) Pop() any {
 	x := (*a)[last]
 	(*a)[last] = nil
 	*a = (*a)[:last]
+	x.place = -1
 	return x
 }
 

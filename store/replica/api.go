@@ -23,17 +23,15 @@ const (
 	Quorum Protocol = iota
 	// CASPaxos: each change is agreed by a majority, so a change may depend
 	// on the value that it replaces. R and W are majorities; Stamps and
-	// WriteBack mean nothing. There is no ReadRepair and no AntiEntropy:
-	// both store records by their stamps, whatever was promised.
+	// WriteBack mean nothing. There is no ReadRepair and no AntiEntropy of
+	// its keys: both store records by their stamps, whatever was promised.
 	CASPaxos
 )
 
-// Config is the replication setting of a cluster; all its nodes must agree.
-type Config struct {
-	ID       NodeID
+// Rules say how keys are replicated.
+type Rules struct {
 	Protocol Protocol
-	Nodes    int // M; nodes are 0 … M-1
-	N        int // replicas of a key, 1 to Nodes; which they are says Placement
+	N        int // replicas of a key, 1 to the number of nodes; which they are says Placement
 	R, W     int // answers a read waits for, durable copies a write waits for
 	// Stamps is where versions come from.
 	Stamps Stamps
@@ -42,9 +40,48 @@ type Config struct {
 	WriteBack bool
 	// ReadRepair is what a read does for stale replicas after its answer.
 	ReadRepair ReadRepair
+	// Sloppy: other nodes stand in for replicas that do not answer, and hand
+	// over later what they were given, see sloppy.go. It needs Nodes above N;
+	// otherwise nobody is left to stand in, and quorums are strict. There is
+	// none with CASPaxos. Before it is switched off, every node has to be
+	// clean, see [HandoffStats]: afterwards nobody looks for strays.
+	Sloppy bool
+}
+
+// Keyspace is the keys that begin with Prefix, with rules of their own. Where
+// the prefixes of several fit a key, the longest counts.
+type Keyspace struct {
+	Prefix string
+	Rules
+}
+
+// Config is the replication setting of a cluster; all its nodes must agree.
+type Config struct {
+	ID    NodeID
+	Nodes int // M; nodes are 0 … M-1
+	// Rules are those of the keys of no keyspace.
+	Rules
+	// Keyspaces have rules of their own, in any order.
+	Keyspaces []Keyspace
 	// AntiEntropy is how often a node compares its records with one of its
-	// peers; each peer has its turn. 0: never.
+	// peers; each peer has its turn. 0: never. Keys under CASPaxos have no
+	// part in it.
 	AntiEntropy time.Duration
+	// Gossip is how often a node tells one of the others who is alive and who
+	// belongs to the cluster, see gossip.go. 0: nobody does, and the nodes are
+	// 0 … Nodes-1 for good.
+	Gossip time.Duration
+	// With Gossip, Nodes are the first members, and nodes come and go by
+	// requests. Addrs are for drivers: where the first members are reached,
+	// by number. Join says that this node is not among them: it waits until it
+	// is added, with an empty Storage, and needs no Nodes.
+	Addrs []string
+	Join  bool
+	// Collect is the time from one round of collecting tombstones to the next,
+	// see collect.go. 0: they are kept. It needs Gossip, and all members alive;
+	// a replica keeps the tombstones of CASPaxos, and of keys that are both
+	// Sloppy and WriteBack.
+	Collect time.Duration
 	// Timeout is how long the coordinator works on a request before it
 	// answers with an error. Retry is how long it waits for an answer before
 	// it sends a message again.
@@ -109,7 +146,8 @@ type Storage interface {
 	Get(key string) (Record, bool, error)
 	// Scan calls f for every key whose KeyHash is at least from, in order of
 	// the hash and then of the key, until f returns false. For a record that
-	// is damaged, the stamp is zero and err says why. Only anti-entropy scans.
+	// is damaged, the stamp is zero and err says why. Only anti-entropy and the
+	// hand-off of strays scan.
 	Scan(from uint64, f func(key string, s Stamp, err error) bool) error
 }
 
@@ -126,7 +164,8 @@ const (
 	Get Op = iota + 1
 	Put
 	Delete
-	CAS // CASPaxos only: put, if the key is as expected
+	CAS         // CASPaxos only: put, if the key is as expected
+	Reconfigure // change who belongs to the cluster, see Change; there is no key
 )
 
 // Request is a client's request; ID is the driver's, and unique in its boot.
@@ -145,6 +184,9 @@ type Request struct {
 	// absent.
 	Expect       []byte
 	ExpectAbsent bool
+	// Reconfigure: what is to change. It is done when the change is agreed on
+	// and certain to come; Members tells how far it is.
+	Change *Change
 }
 
 // Reply answers the request with the same ID, exactly once.
@@ -178,7 +220,8 @@ const (
 
 func (e *Error) Error() string { return e.Text }
 
-// Write is a record to be stored under a key, replacing what is there.
+// Write is a record to be stored under a key, replacing what is there. The zero
+// record takes the key out: nothing is known of it any more.
 type Write struct {
 	Key    string
 	Record Record
@@ -198,6 +241,7 @@ type Output struct {
 	Messages []Envelope
 	Replies  []Reply
 	Damage   []Damage // for the log
+	View     *View    // came into force at this node; immutable
 }
 
 // MessageType tells what a Message asks or answers.
@@ -225,6 +269,12 @@ const (
 	MsgAccept   // replace your record of Key by Record, under the ballot Accepted, and promise Promise
 	MsgAccepted // answer to MsgAccept: done, durably
 	MsgConflict // answer to either: no, I have given Promise
+
+	// Membership.
+	MsgGossip // who is alive, see gossip.go
+	MsgView   // the view in force at the sender
+
+	MsgForget // take out the tombstone of Key with this stamp, see collect.go
 )
 
 // Message travels between the coordinator and the replicas. It is a value;
@@ -240,6 +290,11 @@ type Message struct {
 	Found   bool        `cbor:"7,keyasint,omitempty"`
 	Record  Record      `cbor:"8,keyasint,omitzero"`
 	Tree    *Tree       `cbor:"9,keyasint,omitempty"` // immutable
+	// Epoch is that of the view in force at the sender; an answer's is that in
+	// which it was given. A message is handled in its own epoch only.
+	Epoch uint64 `cbor:"10,keyasint,omitempty"`
+	View  *View  `cbor:"11,keyasint,omitempty"` // MsgView; immutable
+	Rows  *Rows  `cbor:"12,keyasint,omitempty"` // MsgGossip; immutable
 }
 
 // Tree is what anti-entropy messages say of a range of key hashes, see tree.go.

@@ -63,6 +63,9 @@ import (
 // bytes.
 const lineage = 8
 
+// roundVote marks the messages of CASPaxos. Each of its rounds has an ID.
+const roundVote uint8 = 5
+
 // asks is how often a get asks before it takes a ballot.
 const asks = 3
 
@@ -79,9 +82,10 @@ const (
 // A proposal is a client's request under way.
 type proposal struct {
 	request  Request
+	job      job // of this node's own, without a client
 	step     step
 	message  Message // of the round; each round has an ID of its own
-	replicas nodeSet // of the key
+	voters   voters  // of the key
 	answered nodeSet // in this round: with yes,
 	refused  nodeSet // that their disks fail,
 	rivals   nodeSet // that they have promised a higher ballot
@@ -154,8 +158,8 @@ func newProposer() proposer {
 }
 
 // propose starts the work on a client's request.
-func (r *Replica) propose(q *Request) {
-	x := &proposal{request: *q, replicas: r.placement.replicas(q.Key), deadline: r.now.Mono + r.cfg.Timeout}
+func (r *Replica) propose(q *Request, j job) {
+	x := &proposal{request: *q, job: j, voters: r.placement.voters(q.Key), deadline: r.now.Mono + r.cfg.Timeout}
 	x.at = x.deadline
 	r.proposer.alarms.add(x)
 	if q.Op == Get {
@@ -224,7 +228,7 @@ func (r *Replica) prepare(x *proposal) {
 func (r *Replica) onVote(from NodeID, m *Message) {
 	r.seeRecord(&m.Record)
 	x := r.proposer.rounds[m.ID]
-	if m.Boot != r.boot || x == nil || !x.replicas.has(from) || (x.answered | x.refused | x.rivals).has(from) {
+	if m.Boot != r.boot || x == nil || !x.voters.all().has(from) || (x.answered | x.refused | x.rivals).has(from) {
 		return
 	}
 	switch {
@@ -252,17 +256,17 @@ func (r *Replica) onVote(from NodeID, m *Message) {
 // forgotten when it returns.
 func (r *Replica) tally(x *proposal) {
 	all := x.answered | x.refused | x.rivals
-	self := x.replicas & (1 << r.cfg.ID) // empty, if this node is no replica
+	self := x.voters.all() & (1 << r.cfg.ID) // empty, if this node is no replica
 	switch {
 	case x.replied:
-		if all == x.replicas {
+		if all == x.voters.all() {
 			r.retire(x)
 		}
-	case x.answered.len() >= r.cfg.majority():
+	case x.voters.majority(x.answered):
 		r.decided(x)
-	case x.refused.len() > r.cfg.N-r.cfg.majority():
+	case !x.voters.majority(x.voters.all() &^ x.refused):
 		r.unavailable(x, x.refused.len(), "refused, their disks fail")
-	case x.rivals != 0 && !x.paused && all&self == self && all.len() >= r.cfg.majority():
+	case x.rivals != 0 && !x.paused && all&self == self && x.voters.majority(all):
 		// A majority could still say yes, if all of it can be reached.
 		// While this waits for the rival it may.
 		r.retreat(x)
@@ -279,7 +283,7 @@ func (r *Replica) decided(x *proposal) {
 		r.change(x, x.best)
 	case x.step == stepAccept:
 		r.accepted(x)
-	case x.holders.len() >= r.cfg.majority():
+	case x.voters.majority(x.holders):
 		x.told = reading(x.best)
 		r.done(x)
 	case !x.paused:
@@ -320,7 +324,7 @@ func (r *Replica) change(x *proposal, base Record) {
 		next = Record{Stamp: x.ballot, Deleted: q.Op == Delete, Value: q.Value}
 		x.told.Stamp, before = x.ballot, base.before()
 	}
-	if next.Stamp == base.Stamp && !x.changed && x.holders.len() >= r.cfg.majority() {
+	if next.Stamp == base.Stamp && !x.changed && x.voters.majority(x.holders) {
 		// It was chosen already. (With an own change about, this has to be
 		// accepted anew, or that one might be found and carried on.)
 		r.done(x)
@@ -377,11 +381,13 @@ func (r *Replica) accepted(x *proposal) {
 // goes on until all replicas have answered, so that one which only missed a
 // packet gets it.
 func (r *Replica) done(x *proposal) {
-	x.told.ID, x.told.Reached = x.request.ID, x.answered.len()
-	r.out.Replies = append(r.out.Replies, x.told)
-	x.replied = true
+	if x.request.Key == registerKey && r.agreed(x) {
+		x.replied = true // it will be
+	} else {
+		r.tell(x)
+	}
 	l := r.proposer.lines[x.request.Key]
-	if x.step != stepAccept || x.answered|x.refused|x.rivals == x.replicas {
+	if x.step != stepAccept || x.answered|x.refused|x.rivals == x.voters.all() {
 		r.retire(x)
 	} else {
 		l.trailing = x
@@ -396,11 +402,22 @@ func (r *Replica) done(x *proposal) {
 // giveUp answers the client with an error and lets the next change to the key
 // begin.
 func (r *Replica) giveUp(x *proposal, err *Error) {
-	r.out.Replies = append(r.out.Replies, Reply{ID: x.request.ID, Err: err, Reached: x.answered.len()})
-	x.replied = true
+	x.told = Reply{Err: err}
+	r.tell(x)
 	l := r.proposer.lines[x.request.Key]
 	r.retire(x)
 	r.leave(l, x)
+}
+
+// tell answers who has made the request.
+func (r *Replica) tell(x *proposal) {
+	x.replied = true
+	x.told.ID, x.told.Reached = x.request.ID, x.answered.len()
+	if x.job != noJob {
+		r.worked(x.job, x.request.Key, x.told.Err == nil)
+		return
+	}
+	r.out.Replies = append(r.out.Replies, x.told)
 }
 
 // leave takes a change that was answered out of the line of its key.
@@ -486,13 +503,13 @@ func (r *Replica) round(x *proposal, s step, m *Message) {
 	delete(r.proposer.rounds, x.message.ID)
 	r.lastID++
 	x.step, x.message = s, *m
-	x.message.ID, x.message.Boot, x.message.Key = r.lastID, r.boot, x.request.Key
+	x.message.ID, x.message.Boot, x.message.Round, x.message.Key = r.lastID, r.boot, roundVote, x.request.Key
 	x.answered, x.refused, x.rivals, x.paused = 0, 0, 0, false
 	x.best, x.holders = Record{}, 0
 	r.proposer.rounds[x.message.ID] = x
 	x.began = r.now.Mono
 	r.sendVotes(x)
-	if x.replicas.has(r.cfg.ID) {
+	if x.voters.all().has(r.cfg.ID) {
 		own := x.message
 		r.dispatch(r.cfg.ID, &own)
 	}
@@ -501,7 +518,7 @@ func (r *Replica) round(x *proposal, s step, m *Message) {
 // sendVotes sends the round's message to the other nodes that have not
 // answered, and sets the time to do it again.
 func (r *Replica) sendVotes(x *proposal) {
-	for left := x.replicas &^ (x.answered | x.refused | x.rivals); left != 0; {
+	for left := x.voters.all() &^ (x.answered | x.refused | x.rivals); left != 0; {
 		if to := left.pop(); to != r.cfg.ID {
 			r.send(to, &x.message)
 		}
@@ -537,7 +554,7 @@ func (r *Replica) unavailable(x *proposal, n int, done string) {
 		// Nobody has been told the change before it was sent to be accepted.
 		// After that it can take effect at any time.
 		Definite: !x.changed,
-		Text:     fmt.Sprintf("%d of %d replicas %s; %d have to %s", n, r.cfg.N, done, r.cfg.majority(), verb),
+		Text:     fmt.Sprintf("%d of %d replicas %s; %d have to %s", n, x.voters.all().len(), done, x.voters.now.len()/2+1, verb),
 	}
 	switch {
 	case x.step == stepWaiting:

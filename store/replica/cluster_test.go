@@ -17,11 +17,13 @@ type cluster struct {
 	mono    time.Duration
 	nodes   []*machine
 	network []packet // in order of sending
+	cut     nodeSet  // a side of a partition: no packet gets from or to the others
 	lastReq uint64
 	asked   map[uint64]Request // not answered yet
 	quiet   bool               // tell no story
 	story   strings.Builder
 	onReply func(node NodeID, q Request, p Reply)
+	onWrite func(m *machine, w Write)
 }
 
 type packet struct {
@@ -40,6 +42,7 @@ type machine struct {
 	seq    uint64            // ticket of the last in buffer
 	skew   time.Duration
 	broken error // Get fails with it
+	join   bool  // it is no first member
 	// The keys whose record is damaged, on the disk and in the view.
 	diskDamage, viewDamage map[string]bool
 }
@@ -69,9 +72,18 @@ func (m *machine) damage(key string) {
 	}
 }
 
+// keep applies a write.
+func keep(records map[string]Record, w Write) {
+	if w.Record.IsZero() {
+		delete(records, w.Key)
+		return
+	}
+	records[w.Key] = w.Record
+}
+
 // reach makes a write durable.
 func (m *machine) reach(w Write) {
-	m.disk[w.Key] = w.Record
+	keep(m.disk, w)
 	delete(m.diskDamage, w.Key)
 }
 
@@ -119,9 +131,16 @@ func newCluster(cfg Config) (*cluster, error) {
 	return c, nil
 }
 
+// spare adds a machine that waits to be added to the cluster.
+func (c *cluster) spare() (*machine, error) {
+	m := &machine{id: NodeID(len(c.nodes)), disk: make(map[string]Record), diskDamage: make(map[string]bool), join: true}
+	c.nodes = append(c.nodes, m)
+	return m, c.start(m)
+}
+
 func (c *cluster) start(m *machine) error {
 	cfg := c.cfg
-	cfg.ID = m.id
+	cfg.ID, cfg.Join = m.id, m.join
 	m.boot++
 	m.view = make(map[string]Record, len(m.disk))
 	for k, rec := range m.disk {
@@ -145,13 +164,19 @@ func (c *cluster) now(m *machine) Now {
 func (c *cluster) carry(m *machine) {
 	out := m.core.Take()
 	for _, w := range out.Writes {
-		m.view[w.Key] = w.Record
+		if c.onWrite != nil {
+			c.onWrite(m, w)
+		}
+		keep(m.view, w)
 		delete(m.viewDamage, w.Key)
 		m.buffer = append(m.buffer, w)
 	}
 	m.seq = out.Seq
 	for _, e := range out.Messages {
 		c.network = append(c.network, packet{from: m.id, to: e.To, m: e.Message})
+	}
+	if out.View != nil {
+		c.tellf("n%d view %d: %s", m.id, out.View.Epoch, out.View)
 	}
 	for _, d := range out.Damage {
 		switch {
@@ -199,6 +224,10 @@ func (c *cluster) deliver(i int) {
 	p := c.network[i]
 	c.network = slices.Delete(c.network, i, i+1)
 	m := c.nodes[p.to]
+	if c.cut.has(p.from) != c.cut.has(p.to) {
+		c.tellf("%s  (lost)", c.packetText(p))
+		return
+	}
 	if m.core == nil {
 		c.tellf("%s  (n%d is down)", c.packetText(p), p.to)
 		return
@@ -209,13 +238,16 @@ func (c *cluster) deliver(i int) {
 }
 
 // sync makes everything in a node's buffer durable.
-func (c *cluster) sync(m *machine) {
-	seq := m.seq
-	for _, w := range m.buffer {
+func (c *cluster) sync(m *machine) { c.syncSome(m, len(m.buffer)) }
+
+// syncSome makes the first n writes in a node's buffer durable.
+func (c *cluster) syncSome(m *machine, n int) {
+	seq := m.seq - uint64(len(m.buffer)-n)
+	for _, w := range m.buffer[:n] {
 		c.tellf("n%d disk %s %s", m.id, w.Key, c.heldText(w.Record))
 		m.reach(w)
 	}
-	m.buffer = m.buffer[:0]
+	m.buffer = slices.Delete(m.buffer, 0, n)
 	m.core.Persisted(c.now(m), seq)
 	c.carry(m)
 }
@@ -375,6 +407,12 @@ func (c *cluster) packetText(p packet) string {
 			s += " " + v.Key + " " + c.stampText(v.Stamp)
 		}
 		return s
+	case MsgGossip:
+		return s + "gossip"
+	case MsgForget:
+		return s + "forget " + m.Key + " " + c.stampText(m.Record.Stamp)
+	case MsgView:
+		return fmt.Sprintf("%sview %d: %s", s, m.View.Epoch, m.View)
 	case MsgPrepare:
 		return s + "prepare " + m.Key + " " + c.stampText(m.Record.ballots().Promise)
 	case MsgPromise:
@@ -390,8 +428,10 @@ func (c *cluster) packetText(p packet) string {
 }
 
 func (c *cluster) replyText(q Request, p Reply) string {
-	s := [...]string{Get: "get ", Put: "put ", Delete: "delete ", CAS: "cas "}[q.Op] + q.Key
+	s := [...]string{Get: "get ", Put: "put ", Delete: "delete ", CAS: "cas ", Reconfigure: "reconfigure "}[q.Op] + q.Key
 	switch {
+	case q.Op == Reconfigure:
+		s += changeText(q.Change)
 	case q.Op == Put:
 		s += fmt.Sprintf(" %q", q.Value)
 	case q.ExpectAbsent:
@@ -413,5 +453,19 @@ func (c *cluster) replyText(q Request, p Reply) string {
 	case q.Op == Get:
 		return fmt.Sprintf("%s: %s, by %d", s, c.recordText(Record{Stamp: p.Stamp, Value: p.Value, Deleted: !p.Found}), p.Reached)
 	}
+	if q.Op == Reconfigure {
+		return s + ": agreed"
+	}
 	return fmt.Sprintf("%s: ok %s, by %d", s, c.stampText(p.Stamp), p.Reached)
+}
+
+func changeText(ch *Change) string {
+	s := "+" + numbers(ch.Add)
+	for _, id := range ch.Remove {
+		s += fmt.Sprintf(" -%d", id)
+	}
+	if ch.Lost {
+		s += " lost"
+	}
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,8 @@ import (
 // two rounds. In a round it sends one message to all replicas of the key that
 // concern it, sends it again every Retry to those that have not answered, and
 // goes on when enough have. Any node coordinates any key: one that is no replica
-// of it only has nobody to ask at home.
+// of it only has nobody to ask at home. For a sloppy quorum other nodes are asked
+// in the place of those that do not answer, see sloppy.go.
 //
 //	                 query                      store
 //	put, delete   ── highest stamp of R ──▶ ── durable at W ──▶ reply
@@ -33,11 +35,13 @@ const (
 // A request is a client's request under way.
 type request struct {
 	client uint64 // Request.ID
+	job    job    // of this node's own, without a client
 	op     Op
 	value  []byte // put
 
-	replicas nodeSet // of the key
-	r, w     int     // answers a query waits for, durable copies a store waits for
+	rules  *Rules
+	voters voters // of the key, and with Sloppy the fallbacks that were asked
+	r, w   int    // answers a query waits for, durable copies a store waits for
 
 	round    uint8
 	message  Message // of the round
@@ -53,21 +57,30 @@ type request struct {
 
 // begin starts the first round of a client's request.
 func (r *Replica) begin(q *Request) {
+	if q.Op == Reconfigure {
+		r.reconfigure(q)
+		return
+	}
 	if err := r.validate(q); err != nil {
 		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: err})
 		return
 	}
-	if r.cfg.Protocol == CASPaxos {
-		r.propose(q)
+	if !r.membership.member {
+		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: r.outside(true)})
+		return
+	}
+	u := r.cfg.rules(q.Key)
+	if u.Protocol == CASPaxos {
+		r.propose(q, noJob)
 		return
 	}
 	if q.Op == CAS {
 		r.out.Replies = append(r.out.Replies, Reply{ID: q.ID, Err: &Error{Code: CodeInvalid, Definite: true,
-			Text: "reads and writes of quorums cannot compare and set: run the cluster with CASPaxos"}})
+			Text: "reads and writes of quorums cannot compare and set: use a keyspace with CASPaxos"}})
 		return
 	}
-	x := r.admit(q)
-	if q.Op != Get && r.cfg.Stamps == WallClock {
+	x := r.admit(q, u)
+	if q.Op != Get && u.Stamps == WallClock {
 		r.storeNew(x, r.now.Wall)
 		return
 	}
@@ -78,18 +91,20 @@ func (r *Replica) begin(q *Request) {
 
 // validate says why a request can never be carried out, nil if it can.
 func (r *Replica) validate(q *Request) *Error {
-	text := ""
+	u, text := r.cfg.rules(q.Key), ""
 	switch {
 	case q.Op < Get || q.Op > CAS:
 		text = fmt.Sprintf("unknown operation %d: use get, put, delete or CAS", q.Op)
-	case r.cfg.Protocol == CASPaxos && (q.R != 0 || q.W != 0):
+	case u.Protocol == CASPaxos && (q.R != 0 || q.W != 0):
 		text = "with CASPaxos a request cannot choose its quorums: leave R and W out"
+	case strings.HasPrefix(q.Key, reserved):
+		text = fmt.Sprintf("keys that begin with %q are the store's own: take another one", reserved)
 	case q.Key == "":
 		text = "the key is empty: give at least one byte"
-	case q.R < 0 || q.R > r.cfg.N:
-		text = fmt.Sprintf("R is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.R, r.cfg.N, r.cfg.N, r.cfg.R)
-	case q.W < 0 || q.W > r.cfg.N:
-		text = fmt.Sprintf("W is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.W, r.cfg.N, r.cfg.N, r.cfg.W)
+	case q.R < 0 || q.R > u.N:
+		text = fmt.Sprintf("R is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.R, u.N, u.N, u.R)
+	case q.W < 0 || q.W > u.N:
+		text = fmt.Sprintf("W is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.W, u.N, u.N, u.W)
 	default:
 		return nil
 	}
@@ -104,7 +119,7 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 		return
 	}
 	x := r.requests[m.ID]
-	if x == nil || x.round != m.Round || !x.replicas.has(from) || x.answered.has(from) || x.refused.has(from) {
+	if x == nil || x.round != m.Round || !x.voters.all().has(from) || x.answered.has(from) || x.refused.has(from) {
 		return
 	}
 	switch {
@@ -113,6 +128,12 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 	case m.Type == MsgRecord && x.round == roundQuery:
 		x.answered.add(from)
 		r.see(m.Record.Stamp)
+		if x.job == jobMove {
+			if !x.best.newer(m.Record) {
+				x.holders.add(from)
+			}
+			break
+		}
 		if m.Record.newer(x.best) {
 			x.best, x.holders = m.Record, 0
 		}
@@ -130,32 +151,32 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 // advance goes on with a request if its round is decided. The request may be
 // forgotten when it returns.
 func (r *Replica) advance(x *request) {
+	if x.refused != 0 && !r.askFallbacks(x) {
+		return
+	}
 	switch {
 	case x.round == roundQuery && x.replied:
 		r.repairRead(x)
-	case x.round == roundQuery && x.answered.len() >= x.r:
+	case x.round == roundQuery && x.voters.enough(x.answered, x.r):
 		r.queried(x)
-	case x.round == roundQuery && r.hopeless(x, x.r),
-		x.round == roundStore && !x.replied && r.hopeless(x, x.w):
+	case x.round == roundQuery && x.voters.hopeless(x.refused, x.r),
+		x.round == roundStore && !x.replied && x.voters.hopeless(x.refused, x.w):
 		r.fail(x, x.refused.len(), "refused, their disks fail")
 	case x.round == roundStore:
-		if !x.replied && x.answered.len() >= x.w {
+		if !x.replied && x.voters.enough(x.answered, x.w) {
 			r.reply(x)
 		}
-		if x.answered|x.refused == x.replicas {
+		if x.answered|x.refused == x.voters.all() {
 			r.forget(x)
 		}
 	}
 }
 
-// hopeless says that too many replicas have refused for need to answer.
-func (r *Replica) hopeless(x *request, need int) bool {
-	return x.refused.len() > r.cfg.N-need
-}
-
 // queried ends the query round: R replicas have answered.
 func (r *Replica) queried(x *request) {
 	switch {
+	case x.job == jobMove && !x.voters.enough(x.holders, x.w):
+		r.startStore(x, x.best, x.holders)
 	case x.op != Get:
 		// The query saw every write that was complete at W replicas before
 		// it, if R and W overlap. One above is newer than all of them.
@@ -164,7 +185,7 @@ func (r *Replica) queried(x *request) {
 			return
 		}
 		r.storeNew(x, r.counter+1)
-	case !r.cfg.WriteBack, x.best.IsZero(), x.holders.len() >= x.w:
+	case !x.rules.WriteBack, x.best.IsZero(), x.voters.enough(x.holders, x.w):
 		// Nobody needs to be told: write-back is off, or there is nothing
 		// to tell, or W replicas hold it already.
 		r.reply(x)
@@ -205,7 +226,7 @@ func (r *Replica) startStore(x *request, rec Record, holders nodeSet) {
 func (r *Replica) see(s Stamp) { r.counter = max(r.counter, s.Counter) }
 
 // admit makes the state of a new request.
-func (r *Replica) admit(q *Request) *request {
+func (r *Replica) admit(q *Request, u *Rules) *request {
 	x := r.free
 	if x == nil {
 		x = new(request)
@@ -215,8 +236,8 @@ func (r *Replica) admit(q *Request) *request {
 	}
 	r.lastID++
 	x.client, x.op, x.value = q.ID, q.Op, q.Value
-	x.replicas = r.placement.replicas(q.Key)
-	x.r, x.w = cmp.Or(q.R, r.cfg.R), cmp.Or(q.W, r.cfg.W)
+	x.rules, x.voters = u, r.placement.voters(q.Key)
+	x.r, x.w = cmp.Or(q.R, u.R), cmp.Or(q.W, u.W)
 	x.message = Message{ID: r.lastID, Boot: r.boot, Key: q.Key}
 	x.deadline = r.now.Mono + r.cfg.Timeout
 	x.retryAt = r.now.Mono + r.cfg.Retry
@@ -231,10 +252,13 @@ func (r *Replica) admit(q *Request) *request {
 func (r *Replica) startRound(x *request, round uint8) {
 	x.round = round
 	x.message.Round = round
+	if x.sloppy() {
+		r.addFallbacks(x)
+	}
 	r.sendRound(x)
 	// This node's own copy, if it is a replica, comes last: its answer may be
 	// there at once, and end the round.
-	if x.replicas.has(r.cfg.ID) && !x.answered.has(r.cfg.ID) {
+	if x.voters.all().has(r.cfg.ID) && !x.answered.has(r.cfg.ID) {
 		m := x.message // x may be forgotten meanwhile
 		r.dispatch(r.cfg.ID, &m)
 	}
@@ -243,7 +267,7 @@ func (r *Replica) startRound(x *request, round uint8) {
 // sendRound sends the round's message to the other replicas that have not
 // answered, and sets the time to do it again.
 func (r *Replica) sendRound(x *request) {
-	for left := x.replicas &^ (x.answered | x.refused); left != 0; {
+	for left := x.voters.all() &^ (x.answered | x.refused); left != 0; {
 		// A read that was answered waits for late answers; it asks nobody again.
 		if to := left.pop(); to != r.cfg.ID && !(x.replied && x.round == roundQuery) {
 			r.send(to, &x.message)
@@ -257,7 +281,9 @@ func (r *Replica) sendRound(x *request) {
 // resend repeats the messages that nobody answered for as long as Retry.
 func (r *Replica) resend() {
 	for x := r.byRetry.head; x != nil && x.retryAt <= r.now.Mono; x = r.byRetry.head {
+		r.suspect(x)
 		r.sendRound(x)
+		r.askFallbacks(x)
 	}
 }
 
@@ -279,6 +305,10 @@ func (r *Replica) expire() {
 // reply answers the client: the request is done.
 func (r *Replica) reply(x *request) {
 	x.replied = true
+	if x.job != noJob {
+		r.worked(x.job, x.message.Key, true)
+		return
+	}
 	out := Reply{ID: x.client, Stamp: x.best.Stamp, Reached: x.answered.len()}
 	if x.op == Get && !x.best.Absent() {
 		out.Found, out.Value = true, x.best.Value
@@ -300,7 +330,7 @@ func (r *Replica) fail(x *request, n int, done string) {
 		// effect at any time: a copy may be on its way, or on a disk, and
 		// a later read may find it.
 		Definite: x.op == Get || x.round == roundQuery,
-		Text:     fmt.Sprintf("%d of %d replicas %s; %d have to %s", n, r.cfg.N, done, need, verb),
+		Text:     fmt.Sprintf("%d of %d replicas %s; %d have to %s", n, x.voters.all().len(), done, need, verb),
 	}
 	if x.refused.has(r.cfg.ID) {
 		err.Code = CodeStorage
@@ -310,7 +340,11 @@ func (r *Replica) fail(x *request, n int, done string) {
 
 // replyError answers the client and forgets the request.
 func (r *Replica) replyError(x *request, err *Error) {
-	r.out.Replies = append(r.out.Replies, Reply{ID: x.client, Err: err, Reached: x.answered.len()})
+	if x.job != noJob {
+		r.worked(x.job, x.message.Key, false)
+	} else {
+		r.out.Replies = append(r.out.Replies, Reply{ID: x.client, Err: err, Reached: x.answered.len()})
+	}
 	r.forget(x)
 }
 

@@ -17,11 +17,15 @@ func (r *Replica) count(key string, old, now Stamp) {
 
 // addSum adds a difference to the trees that a key is in.
 func (r *Replica) addSum(key string, hash, difference uint64) {
-	if r.cfg.N == r.cfg.Nodes {
-		r.repair.trees[0].add(hash, difference)
+	u := r.cfg.rules(key)
+	if u.Protocol == CASPaxos {
 		return
 	}
-	holders := r.placement.replicas(key)
+	if r.repair.alike {
+		r.repair.trees[r.cfg.ID].add(hash, difference)
+		return
+	}
+	holders := r.placement.voters(key).all()
 	if !holders.has(r.cfg.ID) {
 		return // it does not belong here
 	}
@@ -53,13 +57,15 @@ func (r *Replica) countOn() {
 	})
 	switch {
 	case err != nil: // from the beginning: nobody knows how far it came
-		p.plant(&r.cfg)
+		p.plant(r.placement)
 		p.counted, p.whole = 0, false
 		p.wake = r.now.Mono + r.cfg.AntiEntropy
 	case !p.whole:
 		p.wake = r.now.Mono + countPause
 	default: // the nodes take turns within an interval
-		p.wake = r.now.Mono + r.cfg.AntiEntropy*time.Duration(r.cfg.ID+1)/time.Duration(r.cfg.Nodes)
+		all := r.placement.nodes()
+		rank := (all & (1<<r.cfg.ID - 1)).len()
+		p.wake = r.now.Mono + r.cfg.AntiEntropy*time.Duration(rank+1)/time.Duration(all.len())
 	}
 }
 
@@ -79,7 +85,7 @@ func (r *Replica) recountAll() {
 		return
 	}
 	r.repairEnd()
-	p.plant(&r.cfg)
+	p.plant(r.placement)
 	p.counted, p.whole, p.recount, p.wake = 0, false, nil, 1
 }
 
@@ -91,7 +97,9 @@ func (r *Replica) recountLeaves() {
 			continue // it is still to be counted
 		}
 		for _, t := range p.trees {
-			t.add(leaf, t.leaf(leaf)) // makes it 0
+			if t != nil {
+				t.add(leaf, t.leaf(leaf)) // makes it 0
+			}
 		}
 		err := r.store.Scan(leaf, func(key string, s Stamp, err error) bool {
 			h := KeyHash(key)

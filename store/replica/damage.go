@@ -42,6 +42,12 @@ var ErrCorrupt = errors.New("stored bytes are damaged")
 // not the newest of N-W+1. Anti-entropy leaves the key out of what it tells, and
 // no coordinator counts what it makes a replica store.
 //
+// With a sloppy quorum any node may be among the W. Then all nodes are asked for
+// the record, and with M of them M-W+1 have to answer. A fallback that has handed
+// its record off is no gap: before it let go of it every replica had it, and
+// none of those acknowledgements were of a copy that was lost since, for the
+// first round voids them too.
+//
 // W is the cluster's. A request that asked for a smaller W of its own was content
 // with fewer copies, and may lose them.
 //
@@ -88,7 +94,7 @@ type Damage struct {
 // lost takes note that this replica's record of a key cannot be read, and
 // begins to repair it. It is called again and again while the key is refused.
 func (r *Replica) lost(key string) {
-	if r.cfg.W < 2 || r.cfg.Protocol == CASPaxos {
+	if !r.cfg.rules(key).mendable() {
 		if _, known := r.hopelessKeys[key]; !known && len(r.hopelessKeys) < maxMends {
 			r.hopelessKeys[key] = struct{}{}
 			r.out.Damage = append(r.out.Damage, Damage{Key: key, Hopeless: true})
@@ -119,21 +125,18 @@ func (r *Replica) mending(key string) bool {
 // sendMend sends the round's message to the other nodes that have not
 // answered, and sets the time to do it again.
 func (r *Replica) sendMend(p *mend) {
-	peers := r.mendPeers(p)
-	for to := range NodeID(r.cfg.Nodes) {
-		if peers.has(to) && !p.answered.has(to) {
-			r.send(to, &p.message)
-		}
+	for left := r.mendPeers(p) &^ p.answered; left != 0; {
+		r.send(left.pop(), &p.message)
 	}
 	p.retryAt = r.now.Mono + r.cfg.Retry
 }
 
 // mendPeers are the nodes that the round concerns: everybody may coordinate
-// writes, and the replicas of the key have records of it.
+// writes, and the replicas of the key have records of it, or with Sloppy everybody.
 func (r *Replica) mendPeers(p *mend) nodeSet {
-	peers := r.placement.replicas(p.message.Key)
-	if p.message.Round == roundVoid {
-		peers = ^nodeSet(0) >> (MaxNodes - r.cfg.Nodes)
+	peers := r.placement.voters(p.message.Key).all()
+	if p.message.Round == roundVoid || r.cfg.rules(p.message.Key).Sloppy {
+		peers = r.placement.nodes()
 	}
 	peers.remove(r.cfg.ID)
 	return peers
@@ -145,13 +148,13 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 		return
 	}
 	for i, p := range r.mends {
-		if p.message.ID != m.ID || p.message.Round != m.Round || p.answered.has(from) || !r.mendPeers(p).has(from) {
+		if p.message.ID != m.ID || p.message.Round != m.Round || p.message.Key != m.Key || p.answered.has(from) || !r.mendPeers(p).has(from) {
 			continue
 		}
 		switch {
 		case m.Type == MsgVoided && m.Round == roundVoid:
 			p.answered.add(from)
-			if p.answered.len() == r.cfg.Nodes-1 {
+			if p.answered == r.mendPeers(p) {
 				p.answered = 0
 				p.message.Type, p.message.Round = MsgQuery, roundFetch
 				r.sendMend(p)
@@ -162,7 +165,7 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 			if m.Record.newer(p.best) {
 				p.best = m.Record
 			}
-			if p.answered.len() == r.cfg.N-r.cfg.W+1 {
+			if r.fetched(p) {
 				r.mends = append(r.mends[:i], r.mends[i+1:]...)
 				r.mended(p)
 			}
@@ -170,6 +173,19 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 		// A replica that refuses is asked again: its disk may come back.
 		return
 	}
+}
+
+// mendable says whether peers can tell what a lost record was.
+func (u *Rules) mendable() bool { return u.W > 1 && u.Protocol != CASPaxos }
+
+// fetched says whether enough nodes have told their record, that the newest of
+// them is no older than any that is acknowledged.
+func (r *Replica) fetched(p *mend) bool {
+	u := r.cfg.rules(p.message.Key)
+	if u.Sloppy {
+		return (r.placement.nodes() &^ p.answered).len() < u.W // this node is one of them
+	}
+	return r.placement.voters(p.message.Key).enough(p.answered, u.N-u.W+1)
 }
 
 // mended puts the record in the place of the damaged one. If nobody has one,
@@ -212,9 +228,10 @@ func (r *Replica) onVoid(from NodeID, m *Message) {
 // arrive late. What it told in a query was true when it told it, and stays; but
 // it does not hold the record any more.
 func (r *Replica) void(replica NodeID, key string) {
+	r.voidHandoff(replica, key)
 	var touched []uint64 // going on with one may forget it
 	for x := r.byDeadline.head; x != nil; x = x.link[linkDeadline].next {
-		if x.message.Key == key && x.replicas.has(replica) {
+		if x.message.Key == key && x.voters.all().has(replica) {
 			touched = append(touched, x.message.ID)
 		}
 	}

@@ -61,9 +61,34 @@
 // (package store/ring, [Placement]). Every node coordinates every key. One that
 // is a replica of the key asks itself too: these messages never leave the core
 // but are handled as everyone's are, durability included. One that is not has
-// no part in the quorums. All nodes must have the same Nodes and N, or they
-// would look for a key at different places and their quorums would not overlap;
-// the drivers see to that. A request may ask for an R and W of its own.
+// no part in the quorums, but for the sloppy ones below. All nodes must have the
+// same rules and, without Gossip, the same Nodes, or they would look for a key at
+// different places and their quorums would not overlap; the drivers see to that.
+// Keys with a prefix of their own can have rules of their own ([Keyspace]), and
+// a request may ask for an R and W of its own.
+//
+// # Members
+//
+// With Gossip nodes join and leave while the cluster serves. Who belongs to it is
+// a [View]; views follow each other by epochs. The next one is agreed on with
+// CASPaxos, in a register whose replicas are all members (reconfigure.go). A
+// change begins with a joint view, in which every quorum is one of both the
+// replicas before and those to come, and ends when all records have been moved
+// (move.go). Messages count in the epoch of their sender only (membership.go), so
+// that a new epoch also ends all messages that are on their way.
+//
+// # Tombstones
+//
+// A delete is a version like any other, and leaves a tombstone. With Collect
+// tombstones are taken out when there is certainly nothing older left (collect.go).
+//
+// # Sloppy quorums
+//
+// With Sloppy the next nodes of the preference list stand in for replicas that
+// are silent or refuse (hinted handoff; Dynamo, SOSP 2007). A request then
+// succeeds while any W (or R) nodes answer, and two quorums need not meet any more,
+// whatever R + W is. What a node was given that is no replica of the key is a
+// stray: it is handed to all replicas, and taken out when all of them have it.
 //
 // # Repair
 //

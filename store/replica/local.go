@@ -85,6 +85,12 @@ func (r *Replica) write(key string, old, rec Record) uint64 {
 	if len(r.doubtful) > 0 {
 		delete(r.doubtful, key)
 	}
+	if !rec.IsZero() {
+		r.strayed(key)
+	}
+	if rec.Deleted {
+		r.entomb(key)
+	}
 	w := Write{Key: key, Record: rec}
 	r.out.Writes = append(r.out.Writes, w)
 	return r.gate.push(w)
@@ -106,5 +112,6 @@ func (r *Replica) sendDurable(seq uint64, to NodeID, m *Message) {
 		r.send(to, m)
 		return
 	}
+	m.Epoch = r.epoch()
 	r.gate.wait(seq, to, m)
 }

@@ -35,6 +35,9 @@ func TestRandomSchedules(t *testing.T) {
 	repaired5 := of5
 	repaired5.AntiEntropy, repaired5.ReadRepair = repaired.AntiEntropy, repaired.ReadRepair
 
+	sloppyOf5 := of5
+	sloppyOf5.Sloppy = true
+
 	readHalf := abd(4)
 	readHalf.R, readHalf.W = 2, 3
 
@@ -55,6 +58,7 @@ func TestRandomSchedules(t *testing.T) {
 		{"abd 3 of 5", of5, time.Second, 0, 2000, false, 0},
 		{"abd 3 of 5, own quorums that overlap", of5, time.Second, 2, 1000, false, 0},
 		{"abd 3 of 5, own quorums of any size", of5, time.Second, 1, 1000, true, 0},
+		{"abd 3 of 5, sloppy", sloppyOf5, time.Second, 0, 1000, true, 0},
 		{"abd 3, records damaged", abd(3), time.Second, 0, 3000, false, 1},
 		{"abd 5, records damaged", abd(5), time.Second, 0, 1500, false, 1},
 		{"abd 3 of 5, records damaged", of5, time.Second, 0, 1500, false, 1},

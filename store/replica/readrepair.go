@@ -24,7 +24,7 @@ func (r ReadRepair) String() string {
 
 // linger keeps a read that was answered for its read repair, or forgets it.
 func (r *Replica) linger(x *request) {
-	if r.cfg.ReadRepair == ReadRepairOff {
+	if x.rules.ReadRepair == ReadRepairOff {
 		r.forget(x)
 		return
 	}
@@ -34,10 +34,13 @@ func (r *Replica) linger(x *request) {
 // repairRead ends an answered read when all replicas have answered or its time
 // is over, and sends the newest record to those that have an older one.
 func (r *Replica) repairRead(x *request) {
-	if x.answered|x.refused != x.replicas && x.deadline > r.now.Mono {
+	if x.answered|x.refused != x.voters.all() && x.deadline > r.now.Mono {
 		return
 	}
 	stale := x.answered &^ x.holders
+	if x.rules.Sloppy { // it is no business of the fallbacks
+		stale &= r.placement.voters(x.message.Key).all()
+	}
 	m := Message{Type: MsgStore, Boot: r.boot, Round: roundRepair, Key: x.message.Key, Record: x.best}
 	r.forget(x)
 	if m.Record.IsZero() {

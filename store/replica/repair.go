@@ -52,6 +52,7 @@ type repair struct {
 	// trees[p] is of the keys that peer p and this node both hold. If all
 	// nodes hold all keys, all are one.
 	trees []*tree
+	alike bool // all nodes hold all keys
 	// Keys whose hash is below counted are in the tree. At the start the rest
 	// are only in Storage; then whole is set.
 	counted uint64
@@ -109,37 +110,43 @@ func (r *Replica) RepairStats() RepairStats {
 }
 
 // newRepair is the state of a node that has not counted its keys yet.
-func newRepair(cfg *Config) *repair {
-	p := &repair{wake: 1, peer: cfg.ID}
-	p.plant(cfg)
-	return p
+func newRepair(id NodeID, p *Placement) *repair {
+	r := &repair{wake: 1, peer: id}
+	r.plant(p)
+	return r
 }
 
 // plant makes the trees, empty.
-func (p *repair) plant(cfg *Config) {
-	p.trees = make([]*tree, cfg.Nodes)
-	for i := range p.trees {
-		if i > 0 && cfg.N == cfg.Nodes {
-			p.trees[i] = p.trees[0]
+func (p *repair) plant(at *Placement) {
+	p.alike = at.alike()
+	p.trees = nil
+	common := new(tree)
+	for left := at.nodes(); left != 0; {
+		id := int(left.pop())
+		for len(p.trees) < id {
+			p.trees = append(p.trees, nil) // no node
+		}
+		if p.alike {
+			p.trees = append(p.trees, common)
 		} else {
-			p.trees[i] = new(tree)
+			p.trees = append(p.trees, new(tree))
 		}
 	}
 }
 
-// shared says whether a peer and this node both hold a key.
+// shared says whether a key is compared with a peer: both hold it.
 func (r *Replica) shared(key string, peer NodeID) bool {
-	if r.cfg.N == r.cfg.Nodes {
-		return true
+	if r.cfg.rules(key).Protocol == CASPaxos {
+		return false
 	}
-	holders := r.placement.replicas(key)
+	holders := r.placement.voters(key).all()
 	return holders.has(peer) && holders.has(r.cfg.ID)
 }
 
 // repairDeadline is when repairTick is due; 0 means never.
 func (r *Replica) repairDeadline() time.Duration {
 	switch {
-	case r.repair == nil:
+	case r.repair == nil || !r.membership.member:
 		return 0
 	case len(r.repair.recount) > 0:
 		return max(1, min(r.now.Mono, r.repair.wake))
@@ -150,7 +157,7 @@ func (r *Replica) repairDeadline() time.Duration {
 // repairTick does what is due: counts on, sends again, or begins a comparison.
 func (r *Replica) repairTick() {
 	p := r.repair
-	if p == nil {
+	if p == nil || !r.membership.member {
 		return
 	}
 	r.recountLeaves()
@@ -164,10 +171,9 @@ func (r *Replica) repairTick() {
 		r.repairResend()
 	default:
 		p.active = true
-		p.peer = (p.peer + 1) % NodeID(r.cfg.Nodes)
-		if p.peer == r.cfg.ID {
-			p.peer = (p.peer + 1) % NodeID(r.cfg.Nodes)
-		}
+		others := r.placement.nodes()
+		others.remove(r.cfg.ID)
+		p.peer = others.after(p.peer)
 		p.ranges = append(p.ranges[:0], work{})
 		r.repairOn()
 	}

@@ -130,7 +130,7 @@ func compareOnce(t testing.TB, stores [2]*catalogue) (messages, bytes int) {
 	for i, s := range stores {
 		var err error
 		cores[i], err = New(Config{
-			ID: NodeID(i), Nodes: 2, N: 2, R: 1, W: 1,
+			ID: NodeID(i), Nodes: 2, Rules: Rules{N: 2, R: 1, W: 1},
 			Timeout: time.Second, Retry: time.Second, AntiEntropy: time.Hour,
 		}, 1, s)
 		require.NoError(t, err)

@@ -9,7 +9,9 @@ import (
 // (coordinator.go, and with CASPaxos caspaxos.go), a replica of its share of the
 // keys (local.go, acceptor.go) that fetches again what its disk has damaged
 // (damage.go), the gate between what it holds and what it may tell (gate.go),
-// and its part in keeping the replicas alike (readrepair.go, repair.go).
+// and its part in keeping the replicas alike (readrepair.go, repair.go). With
+// sloppy quorums it also stands in for others (sloppy.go), and gives them what it
+// was given for them (handoff.go).
 type Replica struct {
 	cfg       Config
 	placement *Placement
@@ -28,6 +30,8 @@ type Replica struct {
 	free                *request // requests to use again, linked by their first link
 	proposer            proposer // with CASPaxos it does the work instead
 
+	silent nodeSet // the nodes that are suspected to be down, see suspect
+
 	// The replica.
 	gate gate
 	// doubtful are the keys whose record Storage shows although making it
@@ -38,7 +42,10 @@ type Replica struct {
 	mends        []*mend
 	hopelessKeys map[string]struct{}
 
-	repair *repair // nil without anti-entropy
+	repair     *repair    // nil without anti-entropy
+	handoff    *handoff   // nil where there can be no strays
+	collect    *collector // nil where tombstones are kept
+	membership membership
 
 	out, last Output // being filled; handed out by Take
 }
@@ -47,10 +54,10 @@ type Replica struct {
 // and greater than at any earlier start of this node. Storage holds what was
 // durable when the node last stopped.
 func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
-	placement, err := NewPlacement(&cfg)
-	if err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.settled()
 	if boot == 0 {
 		return nil, errors.New("replica: boot is 0: count the node's starts durably, from 1")
 	}
@@ -59,7 +66,6 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 	}
 	r := &Replica{
 		cfg:        cfg,
-		placement:  placement,
 		boot:       boot,
 		store:      s,
 		requests:   make(map[uint64]*request),
@@ -71,8 +77,21 @@ func New(cfg Config, boot uint64, s Storage) (*Replica, error) {
 
 		hopelessKeys: make(map[string]struct{}),
 	}
-	if cfg.AntiEntropy > 0 && cfg.N > 1 {
-		r.repair = newRepair(&cfg)
+	view, err := openMembership(&cfg, s)
+	if err != nil {
+		return nil, err
+	}
+	r.setView(view)
+	r.beginMove()
+	r.enterGossip()
+	if cfg.AntiEntropy > 0 && cfg.some(func(u *Rules) bool { return u.Protocol != CASPaxos && u.N > 1 }) {
+		r.repair = newRepair(cfg.ID, r.placement)
+	}
+	if cfg.Gossip > 0 || r.placement.now.ring != nil && cfg.some(func(u *Rules) bool { return u.Sloppy }) {
+		r.handoff = newHandoff()
+	}
+	if cfg.Collect > 0 {
+		r.collect = newCollector(cfg.Collect)
 	}
 	return r, nil
 }
@@ -82,10 +101,19 @@ func (r *Replica) Placement() *Placement { return r.placement }
 
 // Receive takes a message from another node. What makes no sense is ignored.
 func (r *Replica) Receive(now Now, from NodeID, m Message) {
-	if int64(from) >= int64(r.cfg.Nodes) || from == r.cfg.ID {
+	if from >= MaxNodes || from == r.cfg.ID {
 		return
 	}
 	r.now = now
+	r.silent.remove(from)
+	switch {
+	case r.cfg.Gossip > 0:
+		if r.fenced(from, &m) {
+			return
+		}
+	case !r.placement.nodes().has(from):
+		return
+	}
 	r.dispatch(from, &m)
 }
 
@@ -101,6 +129,8 @@ func (r *Replica) Request(now Now, q Request) {
 func (r *Replica) Tick(now Now) {
 	r.now = now
 	r.repairTick() // first, since it scans: nothing of this input has been written yet
+	r.membershipTick()
+	r.handoffTick()
 	r.expire()
 	r.resend()
 	r.resendMends()
@@ -116,7 +146,13 @@ func (r *Replica) Deadline() time.Duration {
 	if d := r.mendDeadline(); d != 0 && (due == 0 || d < due) {
 		due = d
 	}
+	if d := r.membershipDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
+	}
 	if d := r.repairDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
+	}
+	if d := r.handoffDeadline(); d != 0 && (due == 0 || d < due) {
 		due = d
 	}
 	return due
@@ -135,6 +171,7 @@ func (r *Replica) Persisted(now Now, seq uint64) {
 			r.send(to, &m)
 		}
 	}
+	r.enter()
 }
 
 // Failed says that writes up to seq could not be made durable. Some of them
@@ -147,11 +184,13 @@ func (r *Replica) Persisted(now Now, seq uint64) {
 // system may drop a dirty page after reporting the error once.)
 func (r *Replica) Failed(now Now, seq uint64, err error) {
 	r.now = now
+	r.leaveBehind(seq)
 	for seq = min(seq, r.last.Seq); r.gate.done < seq; {
 		waiting, key := r.gate.pop()
 		if !r.gate.holds(key) { // a later write of the key is still under way
 			r.doubtful[key] = struct{}{}
 		}
+		r.strayed(key) // one that was being taken out may still be there
 		for w := waiting; w != none; {
 			var to NodeID
 			var m Message
@@ -167,6 +206,8 @@ func (r *Replica) Failed(now Now, seq uint64, err error) {
 func (r *Replica) Reopened() {
 	clear(r.doubtful)
 	r.recountAll()
+	r.handoffAll()
+	r.collectAgain()
 }
 
 // Take gives what the inputs since the last call have led to.
@@ -182,30 +223,39 @@ func (r *Replica) Take() Output {
 	r.out.Messages = r.out.Messages[:0]
 	r.out.Replies = r.out.Replies[:0]
 	r.out.Damage = r.out.Damage[:0]
+	r.out.View = nil
 	return r.last
 }
 
 // dispatch gives a message to the part of the node it is for.
 func (r *Replica) dispatch(from NodeID, m *Message) {
-	if r.cfg.Protocol == CASPaxos {
-		r.dispatchPaxos(from, m)
-		return
-	}
 	switch m.Type {
 	case MsgQuery:
 		r.onQuery(from, m)
 	case MsgStore:
-		r.onStore(from, m)
+		if r.cfg.rules(m.Key).Protocol != CASPaxos { // it would replace a promise
+			r.onStore(from, m)
+		}
+	case MsgPrepare, MsgAccept:
+		if r.cfg.rules(m.Key).Protocol == CASPaxos {
+			r.onProposal(from, m)
+		}
+	case MsgPromise, MsgAccepted, MsgConflict:
+		r.onVote(from, m)
 	case MsgTree:
 		r.onTree(from, m)
 	case MsgSums, MsgKeys:
 		r.onRepairAnswer(from, m)
 	case MsgRecord, MsgStored, MsgRefuse:
-		switch {
-		case m.Round == roundRepair:
+		switch m.Round {
+		case roundRepair:
 			r.onRepairAnswer(from, m)
-		case m.Round >= roundVoid:
+		case roundVoid, roundFetch:
 			r.onMendAnswer(from, m)
+		case roundVote:
+			r.onVote(from, m)
+		case roundHandoff:
+			r.onHandoffAnswer(from, m)
 		default:
 			r.onAnswer(from, m)
 		}
@@ -213,6 +263,8 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 		r.onVoid(from, m)
 	case MsgVoided:
 		r.onMendAnswer(from, m)
+	case MsgForget:
+		r.onForget(m)
 	}
 }
 
@@ -220,8 +272,13 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 // path as everyone's, but for the network.
 func (r *Replica) send(to NodeID, m *Message) {
 	if to == r.cfg.ID {
-		r.dispatch(to, m)
+		if m.Epoch == 0 || m.Epoch == r.epoch() { // else it waited for the disk meanwhile
+			r.dispatch(to, m)
+		}
 		return
 	}
 	r.out.Messages = append(r.out.Messages, Envelope{To: to, Message: *m})
+	if m.Epoch == 0 {
+		r.out.Messages[len(r.out.Messages)-1].Message.Epoch = r.epoch()
+	}
 }

@@ -14,8 +14,8 @@ var errTest = errors.New("input/output error")
 
 func abd(n int) Config {
 	return Config{
-		Nodes: n, N: n, R: n/2 + 1, W: n/2 + 1,
-		Stamps: Logical, WriteBack: true,
+		Nodes:   n,
+		Rules:   Rules{N: n, R: n/2 + 1, W: n/2 + 1, Stamps: Logical, WriteBack: true},
 		Timeout: time.Second, Retry: 100 * time.Millisecond,
 	}
 }
@@ -47,6 +47,7 @@ func TestNewRejectsBadConfig(t *testing.T) {
 		"protocol":           {func(c *Config) { c.Protocol = 7 }, "Protocol is 7: set it to Quorum (0) or CASPaxos (1)"},
 		"caspaxos, read one": {func(c *Config) { c.Protocol, c.R, c.W = CASPaxos, 1, 3 }, "R is 1 and W is 3: with CASPaxos both are the majority of N, 2"},
 		"caspaxos, repairs":  {func(c *Config) { *c = caspaxos(3); c.AntiEntropy = time.Second }, "AntiEntropy is 1s, and CASPaxos has none"},
+		"caspaxos, sloppy":   {func(c *Config) { *c = caspaxos(3); c.Sloppy = true }, "with CASPaxos quorums cannot be Sloppy"},
 		"caspaxos, on reads": {func(c *Config) { *c = caspaxos(3); c.ReadRepair = ReadRepairAsync }, "ReadRepair is async, and CASPaxos has none"},
 	} {
 		cfg := good

@@ -21,7 +21,7 @@ import (
 // The commands:
 //
 //	cluster n= r= w= stamps=logical|wall write-back=on|off [nodes=] [retry=100ms]
-//	        [read-repair=async] [anti-entropy=1s]
+//	        [read-repair=async] [anti-entropy=1s] [sloppy=on]
 //	cluster n= protocol=caspaxos [nodes=] [retry=100ms]
 //	put n0 k v, get n0 k, delete n0 k; with R= and W= for this request alone
 //	cas n0 k old new             old: absent, for a key that must be absent
@@ -33,10 +33,14 @@ import (
 //	settle-network               deliver until nothing is on its way
 //	settle                       deliver and sync until nothing moves
 //	crash n0, restart n0
+//	cut n0 n1                    nothing gets from these to the others and back,
+//	                             until heal
 //	damage n0 k                  spoils the record on the disk
 //	comparisons [n0]             shows what anti-entropy has done, at every node
+//	strays                       shows the state of the hand-off at every node
 //	clock n0 +5s                 sets the wall clock off
 //	wait 100ms                   lets time pass
+//	run 1s                       the same, and settles every 50ms
 //	network                      shows what is on its way
 //	replicas k                   shows what every node holds
 //
@@ -79,6 +83,9 @@ func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	if readRepair == ReadRepairAsync.String() {
 		cfg.ReadRepair = ReadRepairAsync
 	}
+	sloppy := "off"
+	d.MaybeScanArgs(t, "sloppy", &sloppy)
+	cfg.Sloppy = sloppy == "on"
 	antiEntropy := "0s"
 	d.MaybeScanArgs(t, "anti-entropy", &antiEntropy)
 	retry := cfg.Retry.String()
@@ -137,6 +144,12 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		c.crash(node())
 	case "restart":
 		require.NoError(t, c.start(node()))
+	case "cut":
+		for _, arg := range d.CmdArgs {
+			c.cut.add(nodeNumber(t, arg.Key))
+		}
+	case "heal":
+		c.cut = 0
 	case "damage":
 		node().damage(word(1))
 	case "comparisons":
@@ -147,6 +160,12 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		for _, m := range of {
 			c.tellf("n%d: %+v", m.id, m.core.RepairStats())
 		}
+	case "strays":
+		for _, m := range c.nodes {
+			if m.core != nil {
+				c.tellf("n%d: %+v", m.id, m.core.HandoffStats())
+			}
+		}
 	case "clock":
 		skew, err := time.ParseDuration(word(1))
 		require.NoError(t, err)
@@ -155,6 +174,13 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		by, err := time.ParseDuration(word(0))
 		require.NoError(t, err)
 		c.advance(by)
+	case "run":
+		by, err := time.ParseDuration(word(0))
+		require.NoError(t, err)
+		for end := c.mono + by; c.mono < end; {
+			c.advance(50 * time.Millisecond)
+			c.settle()
+		}
 	case "network":
 		for _, p := range c.network {
 			c.tellf("%s", c.packetText(p))

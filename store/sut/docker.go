@@ -82,7 +82,7 @@ func (s *System) nodeConfig(id int, peers []docker.Peer) storenode.Config {
 func (p Profile) Configure(cfg *storenode.Config) {
 	cfg.N, cfg.R, cfg.W = p.N, p.R, p.W
 	cfg.Protocol = p.Protocol
-	cfg.ReadRepair, cfg.AntiEntropy = p.ReadRepair, p.AntiEntropy
+	cfg.ReadRepair, cfg.AntiEntropy, cfg.Sloppy = p.ReadRepair, p.AntiEntropy, p.Sloppy
 	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
 	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
 }

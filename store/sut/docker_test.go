@@ -40,8 +40,8 @@ func TestContainersAreConfigured(t *testing.T) {
 			require.Equal(t, "10.1.2.3:7800", got.Peers[0])
 			require.Equal(t, nodes-1, got.ID)
 			require.Equal(t, p.config(nodes-1, nodes).R, got.R)
-			require.Equal(t, []any{p.Protocol, p.N, p.R, p.W, p.Stamps, p.WriteBack, p.Fsync, p.ReadRepair, p.AntiEntropy, p.Timeout, p.Retry},
-				[]any{got.Protocol, got.N, got.R, got.W, got.Stamps, got.WriteBack, got.Fsync, got.ReadRepair, got.AntiEntropy, got.Timeout, got.Retry}, p.Name)
+			require.Equal(t, []any{p.Protocol, p.N, p.R, p.W, p.Stamps, p.WriteBack, p.Fsync, p.ReadRepair, p.AntiEntropy, p.Sloppy, p.Timeout, p.Retry},
+				[]any{got.Protocol, got.N, got.R, got.W, got.Stamps, got.WriteBack, got.Fsync, got.ReadRepair, got.AntiEntropy, got.Sloppy, got.Timeout, got.Retry}, p.Name)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestRealNodeWithoutContainers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, history.Value(-42), out)
 	_, err = invoke(history.Op{F: history.CAS})
-	require.ErrorContains(t, err, "run the cluster with CASPaxos")
+	require.ErrorContains(t, err, "use a keyspace with CASPaxos")
 	require.True(t, harness.IsDefinite(err))
 	replicas, err := inspectHTTP(ctx, addr, []string{"other", "k"})
 	require.NoError(t, err)

@@ -21,6 +21,10 @@ type Profile struct {
 	WriteBack bool
 	// ReadRepair is what a read does for stale replicas after its answer.
 	ReadRepair replica.ReadRepair
+	// Sloppy: other nodes stand in for replicas that do not answer. It means
+	// something on more than N nodes; Spare is how many more it should have.
+	Sloppy bool
+	Spare  int
 	// AntiEntropy is how often a node compares its records with a peer; 0:
 	// never.
 	AntiEntropy time.Duration
@@ -77,6 +81,8 @@ var profiles = []Profile{
 		Claim: "R+W>N, therefore strongly consistent"},
 	{Name: "majority-lww-writeback", read: majority, write: majority, Stamps: replica.WallClock, WriteBack: true, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "linearizable: quorums overlap and reads repair"},
+	{Name: "sloppy-majority", read: majority, write: majority, Stamps: replica.WallClock, Sloppy: true, Spare: 2, AntiEntropy: antiEntropy, Fsync: true,
+		Claim: "always writeable, and still R+W>N"},
 	{Name: "majority-query-tag", read: majority, write: majority, Stamps: replica.Logical, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "linearizable: no clocks, and quorums overlap"},
 	{Name: "abd", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, AntiEntropy: antiEntropy, Fsync: true,
@@ -118,6 +124,10 @@ func (p Profile) For(n int) Profile {
 	return p
 }
 
+// Nodes is the smallest cluster that the profile can show on what is claimed for
+// it.
+func (p Profile) Nodes() int { return p.N + p.Spare }
+
 // Logical says that versions are stamped with logical counters, not clocks.
 func (p Profile) Logical() bool { return p.Stamps == replica.Logical }
 
@@ -131,6 +141,9 @@ func (p Profile) Validate(nodes int) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("profile %s: %w", p.Name, err)
 	}
+	if nodes < p.Nodes() {
+		return fmt.Errorf("profile %s: with %d replicas of a key on %d nodes nobody can stand in for them: take %d nodes, or fewer replicas", p.Name, p.N, nodes, p.Nodes())
+	}
 	return nil
 }
 
@@ -138,10 +151,14 @@ func (p Profile) Validate(nodes int) error {
 func (p Profile) config(id, nodes int) replica.Config {
 	return replica.Config{
 		ID: replica.NodeID(id), Nodes: nodes,
-		N: p.N, R: p.R, W: p.W,
-		Protocol: p.Protocol,
-		Stamps:   p.Stamps, WriteBack: p.WriteBack,
-		ReadRepair: p.ReadRepair, AntiEntropy: p.AntiEntropy,
-		Timeout: p.Timeout, Retry: p.Retry,
+		Rules: replica.Rules{
+			Protocol: p.Protocol,
+			N:        p.N, R: p.R, W: p.W,
+			Stamps: p.Stamps, WriteBack: p.WriteBack,
+			ReadRepair: p.ReadRepair,
+			Sloppy:     p.Sloppy,
+		},
+		AntiEntropy: p.AntiEntropy,
+		Timeout:     p.Timeout, Retry: p.Retry,
 	}
 }

@@ -11,7 +11,8 @@ func TestProfilesFitTheCluster(t *testing.T) {
 	var got []string
 	for _, p := range Profiles() {
 		for _, nodes := range []int{1, 3, 4, 5} {
-			require.NoError(t, p.For(nodes).Validate(nodes), p.Name)
+			p := p.For(nodes)
+			require.NoError(t, p.Validate(p.Nodes()), p.Name)
 		}
 		require.NotEmpty(t, p.Claim, p.Name)
 		five := p.For(5)
@@ -24,6 +25,7 @@ func TestProfilesFitTheCluster(t *testing.T) {
 		"write-one-read-all 3/3/1 5/5/1",
 		"majority-lww 3/2/2 5/3/3",
 		"majority-lww-writeback 3/2/2 5/3/3",
+		"sloppy-majority 3/2/2 5/3/3",
 		"majority-query-tag 3/2/2 5/3/3",
 		"abd 3/2/2 5/3/3",
 		"abd-nofsync 3/2/2 5/3/3",
@@ -39,6 +41,10 @@ func TestProfileErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Validate(5), "three replicas on five nodes")
 	require.ErrorContains(t, p.Validate(2), "profile abd: replica: N is 3: a cluster of 2 nodes can have 1 to 2 replicas of a key")
+	sloppy, err := ProfileByName("sloppy-majority")
+	require.NoError(t, err)
+	require.NoError(t, sloppy.Validate(5))
+	require.ErrorContains(t, sloppy.Validate(3), "profile sloppy-majority: with 3 replicas of a key on 3 nodes nobody can stand in for them: take 5 nodes, or fewer replicas")
 	p.W = 4
 	require.ErrorContains(t, p.Validate(3), "W is 4")
 }

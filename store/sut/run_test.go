@@ -155,7 +155,7 @@ func TestConvergence(t *testing.T) {
 	for _, p := range sut.Profiles() {
 		diverged := 0
 		for seed := range uint64(3) {
-			if run(t, p.Name, 3, load, "partition,kill,pause", seed).Settled < 0 {
+			if runSystem(t, sut.New(p), p.Nodes(), load, "partition,kill,pause", seed).Settled < 0 {
 				diverged++
 			}
 		}
@@ -171,9 +171,9 @@ func TestConvergence(t *testing.T) {
 func TestRunsAreDeterministic(t *testing.T) {
 	seen := make(map[[32]byte]uint64)
 	for seed := range uint64(100) {
-		profile := sut.Profiles()[seed%uint64(len(sut.Profiles()))].Name
-		first := run(t, profile, 3, calm, everything, seed).History.Hash()
-		require.Equal(t, first, run(t, profile, 3, calm, everything, seed).History.Hash(), "%s, seed %d", profile, seed)
+		p := sut.Profiles()[seed%uint64(len(sut.Profiles()))]
+		first := runSystem(t, sut.New(p), p.Nodes(), calm, everything, seed).History.Hash()
+		require.Equal(t, first, runSystem(t, sut.New(p), p.Nodes(), calm, everything, seed).History.Hash(), "%s, seed %d", p.Name, seed)
 		require.NotContains(t, seen, first, "seeds %d and %d gave one history", seed, seen[first])
 		seen[first] = seed
 	}

@@ -58,7 +58,7 @@ func TestClientInSim(t *testing.T) {
 
 		err := clients[0].Invoke(ctx, "k", &history.Op{F: history.CAS})
 		require.True(t, harness.IsDefinite(err))
-		require.ErrorContains(t, err, "run the cluster with CASPaxos")
+		require.ErrorContains(t, err, "use a keyspace with CASPaxos")
 		err = clients[0].Invoke(ctx, "", read)
 		require.True(t, harness.IsDefinite(err))
 		require.ErrorContains(t, err, "the key is empty")

@@ -183,8 +183,12 @@ func (l *simLog) Get(key string) (replica.Record, bool, error) {
 	return rec, ok, nil
 }
 
-// set replaces the record of a key.
+// set replaces the record of a key, or takes it out.
 func (l *simLog) set(key string, rec replica.Record) {
+	if rec.IsZero() {
+		l.remove(key)
+		return
+	}
 	if l.order != nil {
 		if _, ok := l.records[key]; !ok {
 			p := place{replica.KeyHash(key), key}
@@ -193,6 +197,18 @@ func (l *simLog) set(key string, rec replica.Record) {
 		}
 	}
 	l.records[key] = rec
+}
+
+// remove takes the record of a key out.
+func (l *simLog) remove(key string) {
+	if _, ok := l.records[key]; !ok {
+		return
+	}
+	delete(l.records, key)
+	if l.order != nil {
+		i, _ := slices.BinarySearchFunc(l.order, place{replica.KeyHash(key), key}, place.compare)
+		l.order = slices.Delete(l.order, i, i+1)
+	}
 }
 
 // place is where a key stands in a scan.

@@ -8,8 +8,8 @@ import (
 	"github.com/assay-chaos/assay/store/replica"
 )
 
-// sampleLog is a log of a boot, a write, a tombstone, an empty value and a
-// record with ballots.
+// sampleLog is a log of a boot, a write, a tombstone, an empty value, a record
+// with ballots, and a record that is taken out.
 func sampleLog() *simLog {
 	l := &simLog{records: make(map[string]replica.Record)}
 	l.putBoot(300)
@@ -20,6 +20,8 @@ func sampleLog() *simLog {
 		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: 7, Node: 2, Boot: 300, Seq: 2}, Value: []byte("new")}},
 		{Key: "c", Record: replica.Record{Stamp: replica.Stamp{Counter: 8}, Value: []byte("v"), Ballots: &replica.Ballots{
 			Promise: replica.Stamp{Counter: 11, Node: 1, Boot: 2, Seq: 3}, Accepted: replica.Stamp{Counter: 10, Node: 2}, Before: []replica.Stamp{{Counter: 7, Seq: 9}, {Counter: 2}}}}},
+		{Key: "d", Record: replica.Record{Stamp: replica.Stamp{Counter: 9}, Value: []byte("stray")}},
+		{Key: "d"},
 	} {
 		l.put(&w)
 	}
@@ -52,7 +54,7 @@ func TestLogEndsAtTheFirstBadEntry(t *testing.T) {
 		rest = next
 		ends = append(ends, len(data)-len(rest))
 	}
-	require.Len(t, ends, 6)
+	require.Len(t, ends, 8)
 	goodBefore := func(at int) int {
 		good := 0
 		for _, end := range ends {
@@ -70,6 +72,35 @@ func TestLogEndsAtTheFirstBadEntry(t *testing.T) {
 		bad[at] ^= 0x10
 		l = &simLog{records: make(map[string]replica.Record)}
 		require.Equal(t, goodBefore(at), l.replayAll(bad), "flipped at %d", at)
+	}
+}
+
+// A removal is an entry like any other: it shows at once, survives when it is
+// whole, and is undone when it was torn off.
+func TestLogRemoves(t *testing.T) {
+	l := &simLog{records: make(map[string]replica.Record)}
+	scanned := func(l *simLog) (keys []string) {
+		require.NoError(t, l.Scan(0, func(key string, _ replica.Stamp, _ error) bool {
+			keys = append(keys, key)
+			return true
+		}))
+		return keys
+	}
+	l.put(&replica.Write{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: 1}}})
+	l.put(&replica.Write{Key: "b", Record: replica.Record{Stamp: replica.Stamp{Counter: 2}}})
+	require.Len(t, scanned(l), 2)
+	before := len(l.buf)
+	l.put(&replica.Write{Key: "a"})
+	l.put(&replica.Write{Key: "a"}) // again
+	_, ok, _ := l.Get("a")
+	require.False(t, ok)
+	require.Equal(t, []string{"b"}, scanned(l))
+
+	for size, want := range map[int]int{len(l.buf): 1, before: 2, before + 3: 2} {
+		again := &simLog{records: make(map[string]replica.Record)}
+		again.replayAll(l.buf[:size])
+		require.Len(t, again.records, want)
+		require.Len(t, scanned(again), want)
 	}
 }
 
