@@ -258,6 +258,20 @@ func Load(path string) (*Run, error) {
 	return run, err
 }
 
+// Peek reads what was run and what came of it, without the history.
+func Peek(path string) (*Run, error) {
+	d, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{Path: path}
+	if _, err := d.readJSON(testFile, &run.Test); err != nil {
+		return nil, err
+	}
+	run.Verdicts, err = d.readVerdicts()
+	return run, err
+}
+
 func (d *Dir) readHistory() (*history.History, error) {
 	// An empty file is a run that did not come to its first operation.
 	if info, err := os.Stat(d.HistoryPath()); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
