@@ -281,13 +281,14 @@ const (
 // byte slices in it are immutable. CBOR field numbers are part of the wire
 // format.
 type Message struct {
+	// The small ones lie together: messages are copied all the time.
 	Type    MessageType `cbor:"1,keyasint"`
-	ID      uint64      `cbor:"2,keyasint"`           // the coordinator's, echoed in answers: unique within (node, Boot)
-	Boot    uint64      `cbor:"3,keyasint"`           // the coordinator's boot, echoed: answers to an earlier incarnation are ignored
 	Round   uint8       `cbor:"4,keyasint,omitempty"` // which round of the request, echoed
-	Key     string      `cbor:"5,keyasint,omitempty"`
 	TagOnly bool        `cbor:"6,keyasint,omitempty"`
 	Found   bool        `cbor:"7,keyasint,omitempty"`
+	ID      uint64      `cbor:"2,keyasint"` // the coordinator's, echoed in answers: unique within (node, Boot)
+	Boot    uint64      `cbor:"3,keyasint"` // the coordinator's boot, echoed: answers to an earlier incarnation are ignored
+	Key     string      `cbor:"5,keyasint,omitempty"`
 	Record  Record      `cbor:"8,keyasint,omitzero"`
 	Tree    *Tree       `cbor:"9,keyasint,omitempty"` // immutable
 	// Epoch is that of the view in force at the sender; an answer's is that in
