@@ -275,7 +275,12 @@ const (
 	MsgView   // the view in force at the sender
 
 	MsgForget // take out the tombstone of Key with this stamp, see collect.go
+
+	msgEnd // of the types that there are
 )
+
+// Known says that there is such a type.
+func (t MessageType) Known() bool { return t >= MsgQuery && t < msgEnd }
 
 // Message travels between the coordinator and the replicas. It is a value;
 // byte slices in it are immutable. CBOR field numbers are part of the wire
