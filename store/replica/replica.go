@@ -8,7 +8,7 @@ import (
 // Replica is one node: the coordinator of its clients' requests
 // (coordinator.go, and with CASPaxos caspaxos.go), a replica of its share of the
 // keys (local.go, acceptor.go) that fetches again what its disk has damaged
-// (damage.go), the gate between what it holds and what it may tell (gate.go),
+// (damage.go, relearn.go), the gate between what it holds and what it may tell (gate.go),
 // and its part in keeping the replicas alike (readrepair.go, repair.go). With
 // sloppy quorums it also stands in for others (sloppy.go), and gives them what it
 // was given for them (handoff.go).
