@@ -40,7 +40,7 @@ func TestExpectations(t *testing.T) {
 		b.WriteByte('\n')
 		for _, c := range claims.All() {
 			var last string
-			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
+			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all", "bitflip", "slowdisk"} {
 				specs, err := nemesis.Parse(mix)
 				require.NoError(t, err)
 				x := claims.Expect(s, c, claims.FaultsOf(specs))
