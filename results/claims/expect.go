@@ -24,6 +24,8 @@ type Setting struct {
 	// ReadRepair: a read sends the newest record to replicas that answered
 	// with an older one.
 	ReadRepair bool
+	// Scrub: replicas read all their records again and again, to find damage.
+	Scrub bool
 	// Sloppy: other nodes stand in for replicas that do not answer.
 	Sloppy bool
 }
@@ -181,7 +183,9 @@ func (s Setting) converges(f Faults) Expectation {
 	switch {
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
-	case f.Bitflip:
+	case f.Bitflip && !s.repairs():
+		return breaks("no peer can tell what a damaged record was, and its replica refuses it for good")
+	case f.Bitflip && !s.Scrub:
 		return breaks("a damaged record is repaired when it is read, and nobody need read it")
 	case s.AntiEntropy:
 		return holds("replicas compare their records in pairs, and what one has missed it gets from the others")
