@@ -150,7 +150,8 @@ type Storage interface {
 	Get(key string) (Record, bool, error)
 	// Scan calls f for every key whose KeyHash is at least from, in order of
 	// the hash and then of the key, until f returns false. For a record that
-	// is damaged, the stamp is zero and err says why.
+	// is damaged, the stamp is zero and err says why. Where not even the key
+	// can be read it goes on behind, and its own error is [ErrGap].
 	Scan(from uint64, f func(key string, s Stamp, err error) bool) error
 }
 

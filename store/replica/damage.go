@@ -10,6 +10,12 @@ import (
 // the replica asks its peers for it. After any other error it only refuses.
 var ErrCorrupt = errors.New("stored bytes are damaged")
 
+// ErrGap marks an error of [Storage.Scan] that says: what could be read was told,
+// and there is a part in between of which not even the keys can be read.
+// Anti-entropy goes on without them: the peers tell which keys are missing here,
+// and whoever reads one finds it damaged. What has to know of all records fails.
+var ErrGap = errors.New("a range of records cannot be read")
+
 // This file repairs records that this replica has lost. Until then it refuses
 // to speak for the key: it neither serves nor spreads what it cannot read, and
 // takes no newer record either, since it does not know what it acknowledged.

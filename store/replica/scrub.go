@@ -1,6 +1,9 @@
 package replica
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // This file looks for damage before a client meets it. A record that nobody reads
 // is damaged for as long as it takes until the other copies are, too; and
@@ -62,7 +65,7 @@ func (r *Replica) scrubTick() {
 	p.stats.Found += uint64(len(damaged))
 	p.at = r.now.Mono + max(time.Duration(keys), 1)*time.Second/time.Duration(r.cfg.Scrub)
 	switch {
-	case err != nil: // from the beginning, later
+	case err != nil && !errors.Is(err, ErrGap): // from the beginning, later
 		p.from, p.at = 0, r.now.Mono+max(time.Second, r.cfg.Timeout)
 	case next == 0:
 		p.stats.Passes++
