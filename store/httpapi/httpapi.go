@@ -221,6 +221,10 @@ type Health struct {
 	Damaged      uint64 `json:"damaged_records"`
 	Repaired     uint64 `json:"repaired_records"`
 	DiskFailures uint64 `json:"disk_failures"`
+	// DamagedFiles counts the files in which damage was found since the start.
+	// Warning says what to do about what does not keep the node from serving.
+	DamagedFiles int    `json:"damaged_files"`
+	Warning      string `json:"warning,omitempty"`
 	// Wall is the node's wall clock (RFC 3339) and WallNS the same in Unix
 	// nanoseconds, both read while answering. MonoNS is its monotonic clock:
 	// nanoseconds since the process started to serve.

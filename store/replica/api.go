@@ -82,6 +82,10 @@ type Config struct {
 	// a replica keeps the tombstones of CASPaxos, and of keys that are both
 	// Sloppy and WriteBack.
 	Collect time.Duration
+	// Scrub is how many of its records a node reads in a second to find damaged
+	// ones, see scrub.go. 0: none; then damage is found when a record is used.
+	// Nodes may differ in it.
+	Scrub int
 	// Timeout is how long the coordinator works on a request before it
 	// answers with an error. Retry is how long it waits for an answer before
 	// it sends a message again.
@@ -146,8 +150,8 @@ type Storage interface {
 	Get(key string) (Record, bool, error)
 	// Scan calls f for every key whose KeyHash is at least from, in order of
 	// the hash and then of the key, until f returns false. For a record that
-	// is damaged, the stamp is zero and err says why. Only anti-entropy and the
-	// hand-off of strays scan.
+	// is damaged, the stamp is zero and err says why. Where not even the key
+	// can be read it goes on behind, and its own error is [ErrGap].
 	Scan(from uint64, f func(key string, s Stamp, err error) bool) error
 }
 
