@@ -23,8 +23,8 @@ import (
 //	a@2-5 l@2-5  acquire and release
 //
 // Each word is a process of its own. A "/k" at its end is the key, 0 if there
-// is none, and "#n" after that the node.
-var word = regexp.MustCompile(`^([wrcdal])(nil|-?\d+)?(?:>(-?\d+))?(?:=(-?\d+))?@(\d+)(?:-(\d+))?([!?]?)(?:/(\d+))?(?:#(\d+))?$`)
+// is none, "#n" after that the node, and ":p" after that the process.
+var word = regexp.MustCompile(`^([wrcdal])(nil|-?\d+)?(?:>(-?\d+))?(?:=(-?\d+))?@(\d+)(?:-(\d+))?([!?]?)(?:/(\d+))?(?:#(\d+))?(?::(\d+))?$`)
 
 func parse(t testing.TB, text string) *history.History {
 	t.Helper()
@@ -60,6 +60,9 @@ func parse(t testing.TB, text string) *history.History {
 		}
 		if o.F == history.Read {
 			o.Arg, o.Out = history.Nil, value(m[2])
+		}
+		if m[10] != "" {
+			o.Process = int32(number(m[10]))
 		}
 		if m[6] == "" {
 			o.Return = history.Never

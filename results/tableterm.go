@@ -286,7 +286,7 @@ func (m *Matrix) printStates(b *strings.Builder, o TableOptions) {
 // tell says what happened in a cell that is not plainly as expected.
 func (c Cell) tell() string {
 	var s string
-	_, hi := Wilson(c.Broken, c.Runs)
+	_, hi := checkers.Wilson(c.Broken, c.Runs)
 	switch c.State() {
 	case Surprise:
 		s = fmt.Sprintf("%d of %d runs broke it", c.Broken, c.Runs)
