@@ -90,6 +90,8 @@ func notation(ops []history.Op) string {
 			if o.Out != history.Nil {
 				w += "=" + o.Out.String()
 			}
+		case history.Delete:
+			w = "d"
 		default:
 			w = o.F.String()
 		}
@@ -98,6 +100,7 @@ func notation(ops []history.Op) string {
 			w += fmt.Sprintf("-%d", o.Return)
 		}
 		w += map[history.Outcome]string{history.OK: "", history.Fail: "!", history.Info: "?"}[o.Outcome]
+		w += fmt.Sprintf("/%d:%d", o.Key, o.Process)
 		words = append(words, w)
 	}
 	return strings.Join(words, " ")

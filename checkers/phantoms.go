@@ -93,12 +93,11 @@ func phantoms(in Input, index *registerIndex, r *register, opts Options) tally {
 			})
 			continue
 		}
-		ver, saw := r.read(i)
-		if !saw {
+		if r.ver[i] == sawNothing || r.wrote(i) {
 			continue
 		}
 		t.checked++
-		if v := &r.versions[ver]; v.first > r.at(i).Return {
+		if v := &r.versions[r.ver[i]]; v.first > r.at(i).Return {
 			t.add(r.key, func() ([]int, string) {
 				return r.proof(int32(i), v.write), fmt.Sprintf("%s saw a value before it was written by %s", describe(h, r.index(i)), describe(h, r.index(int(v.write))))
 			})

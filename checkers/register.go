@@ -224,9 +224,10 @@ func (r *register) wrote(i int) bool {
 }
 
 // read gives the version that the view's i-th operation saw without writing;
-// false if there is none, or if nobody wrote it.
+// false if there is none, or if nobody had written it yet.
 func (r *register) read(i int) (int32, bool) {
-	return r.ver[i], r.ver[i] >= 0 && !r.wrote(i)
+	v := r.ver[i]
+	return v, v >= 0 && !r.wrote(i) && r.versions[v].first <= r.at(i).Return
 }
 
 // name gives a version's write in words.

@@ -59,8 +59,9 @@ type SessionOptions struct {
 // older says whether version a is certainly older than b.
 func (o Order) older(a, b *version) bool {
 	if o == SessionOrder {
-		// What may be the initial value is older than something, not newer.
-		if b.first == beginning || a.writes > 1 || b.writes > 1 {
+		// What may be the initial value is older than something, not newer;
+		// a write of unknown outcome may come after all others.
+		if b.first == beginning || a.writes > 1 || b.writes > 1 || a.last == history.Never {
 			return false
 		}
 		return a.write < 0 || a.session == b.session && a.write < b.write
@@ -203,7 +204,9 @@ func monotonicReadsBySession(h *history.History, r *register) tally {
 		default:
 			before, known := newest[pair{s, v.session}]
 			if known && v.write < r.versions[r.ver[before]].write {
-				t.wentBack(h, r, i, before)
+				if v.last != history.Never {
+					t.wentBack(h, r, i, before)
+				}
 				break
 			}
 			newest[pair{s, v.session}] = int32(i)

@@ -79,7 +79,7 @@ func lagsOf(r *register) []lag {
 	for i, n := 0, r.len(); i < n; i++ {
 		ver, saw := r.read(i)
 		o := r.at(i)
-		if !saw || r.versions[ver].first > o.Return {
+		if !saw {
 			continue
 		}
 		l := lag{call: o.Call, last: r.versions[ver].last, age: -1, read: int32(i)}
