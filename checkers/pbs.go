@@ -28,9 +28,9 @@ type PBS struct {
 	// Disk is how long a replica takes to make a write durable, before it
 	// answers; that of the coordinator too. Empty: no time. Reads that come to
 	// it meanwhile do see the write.
-	Disk []int64
-	Trials                     int    // a prediction; 20,000 when zero
-	Seed                       uint64 // the same one gives the same prediction
+	Disk   []int64
+	Trials int    // a prediction; 20,000 when zero
+	Seed   uint64 // the same one gives the same prediction
 	// Source says where the delays come from, for readers of the prediction.
 	Source string
 }

@@ -35,7 +35,7 @@ func NoPhantomsWith(opts Options) Checker {
 		default:
 			return Result{Claim: NoPhantoms, Key: -1, Reason: why}
 		}
-		return together(h, NoPhantoms, found, "value seen", "each written by somebody", "no value was seen")
+		return together(h, NoPhantoms, found, "seen value", "each written by somebody", "no value was seen")
 	}
 }
 

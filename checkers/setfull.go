@@ -46,6 +46,7 @@ type elementFate struct {
 	key          int32
 	value        history.Value
 	add          int   // the add that was acknowledged first, or called first; -1: seen, never added
+	called       int64 // the first of its adds
 	known        int64 // Never: it is not
 	seen, missed int32 // the last reads that saw and missed it, by call; -1: none
 	run          int32 // of the latest reads that saw it without a break
@@ -77,8 +78,9 @@ func fates(h *history.History, k keyView) (all []elementFate, reads []int) {
 		if !again {
 			e = len(all)
 			at[o.Arg] = e
-			all = append(all, elementFate{key: k.key, value: o.Arg, add: k.index(i), known: history.Never, seen: -1, missed: -1})
+			all = append(all, elementFate{key: k.key, value: o.Arg, add: k.index(i), called: o.Call, known: history.Never, seen: -1, missed: -1})
 		}
+		all[e].called = min(all[e].called, o.Call)
 		if o.Outcome == history.OK && o.Return < all[e].known {
 			all[e].known, all[e].add = o.Return, k.index(i)
 		}
@@ -89,7 +91,7 @@ func fates(h *history.History, k keyView) (all []elementFate, reads []int) {
 		list, _ := seenList(h, o)
 		for _, v := range list {
 			e, added := at[v]
-			if !added {
+			if !added || o.Return < all[e].called { // a phantom
 				continue
 			}
 			f := &all[e]
@@ -105,7 +107,7 @@ func fates(h *history.History, k keyView) (all []elementFate, reads []int) {
 	for e := range all {
 		// A read that had ended when the element's add was called could not
 		// have seen it.
-		if f := &all[e]; int(f.run) < len(reads) && h.Ops[reads[f.run]].Return >= h.Ops[f.add].Call {
+		if f := &all[e]; int(f.run) < len(reads) && h.Ops[reads[f.run]].Return >= f.called {
 			f.missed = f.run
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/assay-chaos/assay/checkers"
 )
 
 // TableOptions say what the reader's screen can do. The zero value is plain
