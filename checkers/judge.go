@@ -21,7 +21,7 @@ type JudgeOptions struct {
 func Claims() []Claim {
 	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Converges, Available, Recovers,
 		Sequential, ReadYourWrites, MonotonicReads, MonotonicWrites, WritesFollowReads, BoundedStaleness,
-		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, NoLostElements, Conserved}
+		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, NoLostElements, Conserved}
 }
 
 // checker gives the checker of a claim, nil if there is none.
@@ -61,6 +61,8 @@ func (o JudgeOptions) checker(c Claim) Checker {
 		return NoResurrectionsWith(o.Values)
 	case NoDuplicates:
 		return NoDuplicatesWith(o.Values)
+	case ConvergesWhenRead:
+		return CheckConvergesWhenRead
 	case NoLostElements:
 		return CheckSets
 	case Conserved:

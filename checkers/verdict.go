@@ -9,7 +9,8 @@
 // registers [SequentialWith], [ReadYourWritesWith], [MonotonicReadsWith],
 // [MonotonicWritesWith], [WritesFollowReadsWith], [BoundedStalenessWith],
 // [NoPhantomsWith], [NoComebacksWith], [NoResurrectionsWith] and
-// [NoDuplicatesWith]; of sets [CheckSets], of banks [BankWith]. Which promise
+// [NoDuplicatesWith]; of replicas
+// [CheckConvergesWhenRead]; of sets [CheckSets], of banks [BankWith]. Which promise
 // implies which is a table in lattice_test.go.
 //
 // [CheckModel] judges one history by one of [Models]. [AvailabilityByPhase],
@@ -87,6 +88,10 @@ type Input struct {
 	// Settled is how long the replicas took to agree after the clients had
 	// stopped; negative if they never did within the bound.
 	Settled time.Duration
+	// ReadBack and ReadBackSettled are the same after clients had read the
+	// keys on which replicas differed; nil if they had not.
+	ReadBack        [][]harness.Replica
+	ReadBackSettled time.Duration
 
 	shared *shared // what Judge lets its checkers share; may be nil
 }
@@ -143,6 +148,7 @@ const (
 	NoResurrections   Claim = "no-resurrection"     // a value that was seen deleted does not come back
 	NoDuplicates      Claim = "no-duplicate"        // nothing takes effect twice
 	NoLostElements    Claim = "no-lost-element"     // an element that is known to be in a set stays there
+	ConvergesWhenRead Claim = "converges-when-read" // replicas agree at the latest when every key has been read
 	Conserved         Claim = "conserved"           // every read of a bank sees the same total
 )
 
