@@ -14,6 +14,7 @@ type JudgeOptions struct {
 	Values    Options
 	Sessions  SessionOptions
 	Staleness StalenessOptions
+	Sides     SideOptions
 	Bank      BankOptions
 }
 
@@ -21,7 +22,7 @@ type JudgeOptions struct {
 func Claims() []Claim {
 	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Converges, Available, Recovers,
 		Sequential, ReadYourWrites, MonotonicReads, MonotonicWrites, WritesFollowReads, BoundedStaleness,
-		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, NoLostElements, Conserved}
+		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, ServesBySide, NoLostElements, Conserved}
 }
 
 // checker gives the checker of a claim, nil if there is none.
@@ -63,6 +64,8 @@ func (o JudgeOptions) checker(c Claim) Checker {
 		return NoDuplicatesWith(o.Values)
 	case ConvergesWhenRead:
 		return CheckConvergesWhenRead
+	case ServesBySide:
+		return ServesBySideWith(o.Sides)
 	case NoLostElements:
 		return CheckSets
 	case Conserved:
