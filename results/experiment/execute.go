@@ -44,7 +44,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	judge := s.judging()
-	return trial.Run(ctx, test, trial.Options{
+	out, err := trial.Run(ctx, test, trial.Options{
 		Start: func(ctx context.Context) (harness.World, error) {
 			return s.start(ctx, system, o, judge.Staleness.Model)
 		},
@@ -56,6 +56,10 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Progress: o.Progress,
 		Sample:   s.sample(o),
 	})
+	if err == nil && o.Dir != nil && s.World == Sim {
+		err = s.traced(ctx, out, o.Dir)
+	}
+	return out, err
 }
 
 // samples is how many times the replicas are looked at while the clients run.
