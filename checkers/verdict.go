@@ -80,6 +80,9 @@ type Input struct {
 	// Settled is how long the replicas took to agree after the clients had
 	// stopped; negative if they never did within the bound.
 	Settled time.Duration
+	// Members are the nodes that belonged to the cluster at the end; nil if
+	// that never changed. Nobody asks the others to recover.
+	Members []int
 }
 
 // Budget bounds one check. Zero fields mean no bound.

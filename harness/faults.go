@@ -79,13 +79,18 @@ func (r *run) episode(ctx context.Context, e Episode, begin int64) {
 		})
 	}
 	r.rec.FaultEffect(id, r.proof(evidence, err))
+	change, _ := f.(Reconfiguration)
 	if applied {
+		if change != nil {
+			r.roster.leave(change.Change().Remove)
+		}
 		// An error means that the run is being stopped: time to heal.
 		_ = r.sleepUntil(ctx, end)
 	}
 
 	// Healing goes on when the run is interrupted, and also when applying
 	// failed, perhaps halfway.
+	running := ctx
 	ctx = context.WithoutCancel(ctx)
 	evidence = ""
 	for attempt := range healAttempts {
@@ -102,6 +107,13 @@ func (r *run) episode(ctx context.Context, e Episode, begin int64) {
 		healed = r.now()
 		err = r.step(ctx, func(ctx context.Context) (err error) {
 			evidence, err = f.ProveHealed(ctx, r.world)
+			return err
+		})
+	}
+	if err == nil && change != nil {
+		err = r.step(ctx, func(ctx context.Context) error {
+			more, err := r.proveJoined(ctx, running, change.Change().Add)
+			evidence += more
 			return err
 		})
 	}

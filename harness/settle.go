@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -46,12 +47,18 @@ func (r *run) settle(ctx context.Context, stopped int64) error {
 	})
 }
 
-// inspectAll reads all replicas. The row of a node that cannot be read is nil.
+// inspectAll reads the replicas of all members. The row of a node that cannot be
+// read is nil; of one that is no member every key is elsewhere.
 func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
 	keys := r.test.Workload.Keys
-	replicas := make([][]Replica, r.world.Nodes())
+	members := r.roster.members()
+	replicas := make([][]Replica, max(r.world.Nodes(), members[len(members)-1]+1))
 	var errs error
 	for node := range replicas {
+		if !slices.Contains(members, node) {
+			replicas[node] = slices.Repeat([]Replica{{Elsewhere: true}}, len(keys))
+			continue
+		}
 		err := r.step(ctx, func(ctx context.Context) (err error) {
 			replicas[node], err = r.test.System.Inspect(ctx, r.world, node, keys)
 			return err

@@ -40,6 +40,11 @@ var _ harness.World = (*memWorld)(nil)
 func (w *memWorld) Name() string { return "memory" }
 func (w *memWorld) Nodes() int   { return w.nodes }
 
+func (w *memWorld) System() harness.System { return &memSystem{} }
+func (w *memWorld) Spares() int            { return 0 }
+
+func (w *memWorld) Wipe(context.Context, int) error { return errors.ErrUnsupported }
+
 func (w *memWorld) Supports(c harness.Capability) error {
 	if c == harness.CanKill {
 		return nil

@@ -10,6 +10,7 @@
 //	kill.go       SIGKILL and restart on the same disk
 //	pause.go      the process stands still, and does not know it
 //	clock.go      the wall clock jumps or drifts
+//	members.go    a node joins, leaves, or is replaced
 //
 // How a world does any of this does not belong here.
 package nemesis
@@ -34,6 +35,8 @@ type Kind struct {
 	// exclusive: acts on processes, so a schedule never lets two of these
 	// share a node at one time: their proofs would contradict each other.
 	exclusive bool
+	// once: a schedule has one episode of it at most.
+	once bool
 	// draw makes a fault of the variant ("" for any). It may use the free
 	// nodes only, and returns nil if they are too few.
 	draw func(d draw) harness.Fault
@@ -45,8 +48,10 @@ type Kind struct {
 type draw struct {
 	rng     *rand.Rand
 	id      string
-	nodes   int
-	free    []int // ascending
+	members []int // ascending, with those that join or leave meanwhile
+	size    int   // of the cluster, without those
+	free    []int // of the members, ascending
+	spare   int   // the next node that may join
 	variant string
 }
 
@@ -70,9 +75,23 @@ func (d draw) between(lo, hi time.Duration) time.Duration {
 // minority is the greatest number of nodes that leaves a majority.
 func minority(nodes int) int { return (nodes - 1) / 2 }
 
+// Spares is how many spare nodes a cluster of that many nodes needs for a
+// schedule.
+func Spares(nodes int, episodes []harness.Episode) int {
+	spares := 0
+	for _, e := range episodes {
+		if c, ok := e.Fault.(harness.Reconfiguration); ok {
+			for _, n := range c.Change().Add {
+				spares = max(spares, n+1-nodes)
+			}
+		}
+	}
+	return spares
+}
+
 // Kinds gives all kinds of faults, in the order in which they are documented.
 func Kinds() []Kind {
-	return []Kind{partitionKind, killKind, pauseKind, clockKind}
+	return []Kind{partitionKind, killKind, pauseKind, clockKind, joinKind, leaveKind, replaceKind}
 }
 
 // Spec is one entry of a nemesis list: a kind, or one variant of it.
@@ -85,8 +104,15 @@ func (s Spec) String() string {
 	return s.Kind + ":" + s.Variant
 }
 
+// Reconfigures says that it changes the members.
+func (s Spec) Reconfigures() bool {
+	k, err := kindNamed(s.Kind)
+	return err == nil && k.Needs == harness.CanReconfigure
+}
+
 // Parse reads a list such as "partition,kill,clock:jump". An empty list and
-// "none" are no faults; "all" is every kind.
+// "none" are no faults; "all" is every kind that any system can be put under:
+// changes of the members have to be named.
 func Parse(list string) ([]Spec, error) {
 	var specs []Spec
 	for _, word := range strings.Split(list, ",") {
@@ -96,7 +122,9 @@ func Parse(list string) ([]Spec, error) {
 			continue
 		case "all", "mix":
 			for _, k := range Kinds() {
-				specs = append(specs, Spec{Kind: k.Name})
+				if k.Needs != harness.CanReconfigure {
+					specs = append(specs, Spec{Kind: k.Name})
+				}
 			}
 			continue
 		}
@@ -104,6 +132,9 @@ func Parse(list string) ([]Spec, error) {
 		k, err := kindNamed(name)
 		if err != nil {
 			return nil, err
+		}
+		if variant != "" && k.Variants == nil {
+			return nil, fmt.Errorf("nemesis %q has no variants", name)
 		}
 		if variant != "" && !slices.Contains(k.Variants, variant) {
 			return nil, fmt.Errorf("nemesis %q has no variant %q; it has: %s", name, variant, strings.Join(k.Variants, ", "))
@@ -139,6 +170,9 @@ func Check(w harness.World, episodes []harness.Episode) error {
 		}
 		if err := w.Supports(k.Needs); err != nil {
 			return fmt.Errorf("the world %s cannot %s: %w", w.Name(), k.Name, err)
+		}
+		if spares := Spares(w.Nodes(), episodes); spares > w.Spares() {
+			return fmt.Errorf("the world %s cannot %s: %d nodes join %d others, and it has %d spares: start it with as many as nemesis.Spares says", w.Name(), k.Name, spares, w.Nodes(), w.Spares())
 		}
 	}
 	return nil

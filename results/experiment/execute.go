@@ -6,6 +6,7 @@ import (
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/harness/sim"
+	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/trial"
 	"github.com/assay-chaos/assay/store/sut"
@@ -42,7 +43,9 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	return trial.Run(ctx, test, trial.Options{
-		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
+		Start: func(ctx context.Context) (harness.World, error) {
+			return s.start(ctx, system, nemesis.Spares(s.Nodes, test.Faults), o)
+		},
 		Claims:   s.claimed(),
 		Judge:    s.judging(),
 		Budget:   s.Budget,
@@ -53,9 +56,9 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 }
 
 // start makes the world.
-func (s *Spec) start(ctx context.Context, system *sut.System, o Options) (harness.World, error) {
+func (s *Spec) start(ctx context.Context, system *sut.System, spares int, o Options) (harness.World, error) {
 	if s.World == Docker {
-		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Name: s.Profile, Logf: o.Logf})
+		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Spares: spares, Name: s.Profile, Logf: o.Logf})
 	}
-	return sim.New(sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed})
+	return sim.New(sim.Config{System: system, Nodes: s.Nodes, Spares: spares, Seed: s.Seed})
 }

@@ -28,6 +28,9 @@ type Profile struct {
 	// AntiEntropy is how often a node compares its records with a peer; 0:
 	// never.
 	AntiEntropy time.Duration
+	// Gossip is how often the nodes tell each other who is alive and who belongs
+	// to the cluster; 0: never, and the members do not change.
+	Gossip time.Duration
 	// Fsync: nothing is acknowledged before it is durable. Otherwise the
 	// operating system writes back when it likes.
 	Fsync bool
@@ -159,6 +162,8 @@ func (p Profile) config(id, nodes int) replica.Config {
 			Sloppy:     p.Sloppy,
 		},
 		AntiEntropy: p.AntiEntropy,
+		Gossip:      p.Gossip,
+		Join:        id >= nodes, // a spare
 		Timeout:     p.Timeout, Retry: p.Retry,
 	}
 }
