@@ -156,13 +156,13 @@ func (m *Members) ProveApplied(ctx context.Context, w harness.World) (string, er
 	if err != nil {
 		return "", err
 	}
-	for _, n := range m.Add {
-		if st, err := w.Status(ctx, n); err != nil || !st.Up {
-			return "", errors.Join(err, fmt.Errorf("the new node n%d does not run", n))
-		}
-	}
 	told := 0
 	if err := m.await(ctx, w, func() (err error) {
+		for _, n := range m.Add {
+			if st, err := w.Status(ctx, n); err != nil || !st.Up {
+				return errors.Join(err, fmt.Errorf("the new node n%d does not run", n))
+			}
+		}
 		told, err = m.anyone(ctx, w, s, m.after(), func(v harness.Membership) bool { return slices.Equal(v.Nodes, m.after()) })
 		return err
 	}); err != nil {

@@ -12,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/results/experiment"
@@ -279,7 +281,8 @@ func Base() experiment.Spec {
 	return s
 }
 
-// ParseMixes reads a list of mix names; "" is all of Mixes.
+// ParseMixes reads a list of mixes; "" is all of Mixes. Beside the names of Mixes a
+// mix can be kinds of faults with a plus between, as in "replace+partition".
 func ParseMixes(list string) ([]Mix, error) {
 	all := Mixes()
 	if list == "" {
@@ -288,18 +291,19 @@ func ParseMixes(list string) ([]Mix, error) {
 	var out []Mix
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
-		i := 0
-		for i < len(all) && all[i].Name != word {
-			i++
+		if i := slices.IndexFunc(all, func(m Mix) bool { return m.Name == word }); i >= 0 {
+			out = append(out, all[i])
+			continue
 		}
-		if i == len(all) {
-			names := make([]string, len(all))
-			for i, m := range all {
-				names[i] = m.Name
+		faults := strings.ReplaceAll(word, "+", ",")
+		if _, err := nemesis.Parse(faults); err != nil {
+			var names []string
+			for _, m := range all {
+				names = append(names, m.Name)
 			}
-			return nil, fmt.Errorf("unknown mix of faults %q; there are: %s", word, strings.Join(names, ", "))
+			return nil, fmt.Errorf("unknown mix of faults %q: %w; there are the mixes %s, and kinds of faults with a + between", word, err, strings.Join(names, ", "))
 		}
-		out = append(out, all[i])
+		out = append(out, Mix{word, faults})
 	}
 	return out, nil
 }
