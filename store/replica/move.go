@@ -33,6 +33,7 @@ const (
 	jobSettle
 	jobBury
 	jobBump
+	jobRead // the register
 )
 
 // mover is how far this node has come with moving its records.
@@ -163,6 +164,9 @@ func (r *Replica) worked(j job, key string, done bool) {
 	switch j {
 	case jobSettle:
 		p.settling = r.membership.next != nil // else it has to be tried again
+		return
+	case jobRead:
+		r.membership.reading = false
 		return
 	case jobBump:
 		if r.collect != nil {

@@ -12,7 +12,11 @@ import "fmt"
 //	any member  ── joint → settled ──▶            the change is through
 //
 // A node need not learn from the register which view is in force: those who do
-// tell the others, and a node that acts in an old view is fenced.
+// tell the others, and a node that acts in an old view is fenced. But who has
+// proposed a view may die before it has told anybody, and forget it. Each member
+// is a replica of the register. So one that holds a later view there than the one
+// in force, and keeps on hearing nothing of it, reads the register: that completes
+// what was chosen.
 
 // reconfigure begins the change that a client asks for.
 func (r *Replica) reconfigure(q *Request) {
@@ -117,13 +121,33 @@ func (r *Replica) proposeView(q Request, next *View, j job) {
 	r.propose(&q, j)
 }
 
+// readRegister reads the register if this node's own copy has had a later view for
+// two calls.
+func (r *Replica) readRegister() {
+	p := &r.membership
+	later := uint64(0)
+	if rec, _, err := r.current(registerKey); err == nil && !rec.Absent() {
+		if v, err := decodeView(rec.Value); err == nil && v.Epoch > p.view.Epoch && p.next == nil {
+			later = v.Epoch
+		}
+	}
+	again := later != 0 && later == p.later
+	p.later = later
+	if again && !p.reading {
+		p.reading = true
+		r.propose(&Request{Op: Get, Key: registerKey}, jobRead)
+	}
+}
+
 // agreed takes the end of a proposal about the register: what is told is the
 // view that was agreed on, be it the proposed one or another. It says whether the
 // request has to begin again, because only a new epoch with the same members came
 // first.
 func (r *Replica) agreed(x *proposal) (again bool) {
 	value := x.request.Value
-	if x.told.Err != nil {
+	if x.request.Op == Get {
+		value = x.told.Value
+	} else if x.told.Err != nil {
 		value = x.told.Value
 		x.told = Reply{Err: &Error{Code: CodeUnavailable, Definite: true, Text: "another change of the members came first: look at them, and ask again"}}
 	}
