@@ -110,6 +110,9 @@ func (s Spec) Reconfigures() bool {
 	return err == nil && k.Needs == harness.CanReconfigure
 }
 
+// LosesDisk says that it may take the disk of a member away for good.
+func (s Spec) LosesDisk() bool { return s.Kind == replaces && s.Variant != replaceLive }
+
 // Parse reads a list such as "partition,kill,clock:jump". An empty list and
 // "none" are no faults; "all" is every kind that any system can be put under:
 // changes of the members have to be named.

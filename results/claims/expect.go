@@ -37,14 +37,21 @@ func (s Setting) sloppy() bool { return s.Sloppy && s.Nodes > s.N }
 // Faults is what theory needs to know of a run's faults.
 type Faults struct {
 	Partition, Kill, Pause, Clock bool
+	// The members change. DiskLost: the disk of one that is replaced is gone.
+	Join, Leave, Replace, DiskLost bool
 }
+
+// members says that the members change.
+func (f Faults) members() bool { return f.Join || f.Leave || f.Replace }
 
 // FaultsOf reads the kinds out of a nemesis list.
 func FaultsOf(specs []nemesis.Spec) Faults {
 	has := func(kind string) bool {
 		return slices.ContainsFunc(specs, func(s nemesis.Spec) bool { return s.Kind == kind })
 	}
-	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock")}
+	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock"),
+		Join: has("join"), Leave: has("leave"), Replace: has("replace"),
+		DiskLost: slices.ContainsFunc(specs, nemesis.Spec.LosesDisk)}
 }
 
 // Expectation is what theory says of a claim.
@@ -96,12 +103,18 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 // engine had not yet handed to the kernel, which is as much.
 func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill }
 
+// loses says whether the only copy of an acknowledged record can be lost with a
+// disk.
+func (s Setting) loses(f Faults) bool { return f.DiskLost && s.W == 1 }
+
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {
 	case !s.overlap():
 		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
+	case s.loses(f):
+		return breaks("an acknowledged write may be on one disk only, and is gone with it")
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so quorums need not share a node, although R+W = %d exceeds N = %d", s.R+s.W, s.N)
 	case s.Agreed:
@@ -125,6 +138,8 @@ func (s Setting) freshReads(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may miss every replica that has the last completed write", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.loses(f):
+		return breaks("a completed write may be on one disk only, and is gone with it")
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so a read may miss every node that has the last completed write")
 	case s.Agreed:
@@ -139,6 +154,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	switch {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.loses(f):
+		return breaks("an acknowledged write may be on one disk only, and is gone with it")
 	case s.Agreed:
 		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case !s.Logical && f.Clock:
@@ -172,6 +189,8 @@ func (s Setting) converges(f Faults) Expectation {
 		return breaks("a replica that was down missed writes, and %s", remedy)
 	case f.Partition:
 		return breaks("a replica that was cut off missed writes, and %s", remedy)
+	case f.members():
+		return breaks("a node that is new to a key is told of it only as far as W = %d replicas must have it, and %s", s.W, remedy)
 	case f.Pause:
 		return breaks("a coordinator that wakes up after its time limit no longer sends, and %s", remedy)
 	}
@@ -185,8 +204,14 @@ func (s Setting) available(f Faults) Expectation {
 	switch {
 	case f.Kill:
 		return breaks("the clients of a killed node are refused until it is back")
+	case f.Replace:
+		return breaks("the clients of a node that is lost are refused until they go to another")
+	case f.Leave:
+		return breaks("the clients of a node that has left are refused until they go to another")
 	case f.Pause:
 		return breaks("the clients of a paused node wait for ever")
+	case f.Partition && f.Join:
+		return breaks("while a node joins, quorums of the replicas before and after are needed, and a side may lack one of them")
 	case f.Partition && max(s.R, s.W) > 1 && s.sloppy():
 		return breaks("a side with fewer than %d nodes cannot serve", max(s.R, s.W))
 	case f.Partition && max(s.R, s.W) > 1:

@@ -77,7 +77,7 @@ func (r *Replica) trySettle() {
 		missing++
 		given = given && m.Lost
 	}
-	if missing > r.cfg.leastCopies()-1 && !given {
+	if missing > r.cfg.leastQuorum()-1 && !given {
 		return
 	}
 	for _, m := range v.Members { // the first that lives does it
@@ -93,20 +93,21 @@ func (r *Replica) trySettle() {
 	r.proposeView(Request{}, &next, jobSettle)
 }
 
-// leastCopies is the smallest number of replicas that acknowledge a write.
-func (c *Config) leastCopies() int {
-	least := c.copies()
+// leastQuorum is the smallest number of replicas that acknowledge a write, or that
+// answer a read.
+func (c *Config) leastQuorum() int {
+	least := c.quorum()
 	for i := range c.Keyspaces {
-		least = min(least, c.Keyspaces[i].copies())
+		least = min(least, c.Keyspaces[i].quorum())
 	}
 	return least
 }
 
-func (u *Rules) copies() int {
+func (u *Rules) quorum() int {
 	if u.Protocol == CASPaxos {
 		return u.majority()
 	}
-	return u.W
+	return min(u.R, u.W)
 }
 
 // proposeView proposes the view that follows the one in force, for a request or
