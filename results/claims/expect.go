@@ -91,6 +91,9 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 	case checkers.Available:
 		return s.available(f)
 	case checkers.Recovers:
+		if s.disbands(f) {
+			return breaks("without fsync a killed node forgets who belongs to the cluster, and may find nobody who does")
+		}
 		return holds("once everything is healed all quorums can be reached again")
 	case checkers.Tested:
 		return holds("a run that tested nothing proves nothing")
@@ -102,6 +105,9 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 // simulator a crash takes what was not synced; in containers it takes what the
 // engine had not yet handed to the kernel, which is as much.
 func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill }
+
+// disbands says whether nodes can forget who the members are.
+func (s Setting) disbands(f Faults) bool { return s.forgets(f) && f.members() }
 
 // loses says whether the only copy of an acknowledged record can be lost with a
 // disk.
@@ -181,6 +187,8 @@ func (s Setting) converges(f Faults) Expectation {
 		remedy = "read repair tells it only if somebody reads the key"
 	}
 	switch {
+	case s.disbands(f):
+		return breaks("without fsync a killed node forgets who belongs to the cluster, and what it has nobody may ask for")
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
 	case s.AntiEntropy:
@@ -205,7 +213,7 @@ func (s Setting) available(f Faults) Expectation {
 	case f.Kill:
 		return breaks("the clients of a killed node are refused until it is back")
 	case f.Replace:
-		return breaks("the clients of a node that is lost are refused until they go to another")
+		return breaks("the clients of a node that is replaced are refused until they go to another")
 	case f.Leave:
 		return breaks("the clients of a node that has left are refused until they go to another")
 	case f.Pause:
