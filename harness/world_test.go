@@ -17,7 +17,7 @@ import (
 // A killed node refuses its clients.
 type memWorld struct {
 	*harness.RealExecutor
-	nodes int
+	nodes, spares int
 
 	mu   sync.Mutex
 	data map[string]history.Value
@@ -41,7 +41,7 @@ func (w *memWorld) Name() string { return "memory" }
 func (w *memWorld) Nodes() int   { return w.nodes }
 
 func (w *memWorld) System() harness.System { return &memSystem{} }
-func (w *memWorld) Spares() int            { return 0 }
+func (w *memWorld) Spares() int            { return w.spares }
 
 func (w *memWorld) Wipe(context.Context, int) error { return errors.ErrUnsupported }
 

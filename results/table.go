@@ -39,6 +39,9 @@ type Matrix struct {
 	Title   string
 	Columns []string
 	Rows    []Row
+	// Tested tells of all runs together: how many operations there were, and
+	// which faults were proved. It may be empty.
+	Tested string `json:"tested,omitempty"`
 }
 
 // Row is one row of a matrix; Cells is parallel to Matrix.Columns, and may be

@@ -37,6 +37,7 @@ func matrixCommand() *cobra.Command {
 		Long:  matrixHelp,
 		Example: `  assay matrix
   assay matrix --profiles abd,majority-lww --nemesis none,clock --runs 200
+  assay matrix --profiles abd --nemesis replace+partition,leave+kill --runs 1000
   assay matrix --seed 7 --format markdown > matrix.md`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -63,7 +64,7 @@ func matrixCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			say.line("%d runs in %.1f s", len(cfg.Profiles)*len(cfg.Mixes)*cfg.Runs, time.Since(start).Seconds())
+			say.line("%s; in %.1f s", m.Tested, time.Since(start).Seconds())
 			if err := print(m); err != nil {
 				return err
 			}
@@ -83,7 +84,7 @@ func matrixCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&profiles, "profiles", strings.Join(names, ","), "settings of the store")
-	f.StringVar(&mixes, "nemesis", strings.Join(mixNames, ","), "mixes of faults")
+	f.StringVar(&mixes, "nemesis", strings.Join(mixNames, ","), "mixes of faults; beside these, kinds with a + between, see assay run --help")
 	f.StringVar(&claimList, "claims", "all", "claims to judge: "+claimHelp()+", all")
 	f.IntVar(&cfg.Runs, "runs", cfg.Runs, "runs a cell, each with its own seed")
 	f.Uint64Var(&cfg.Base.Seed, "seed", 1, "seed of the first run; the others count up from it")

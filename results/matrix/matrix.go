@@ -9,6 +9,7 @@ package matrix
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
@@ -68,6 +70,8 @@ type judged struct {
 	results []checkers.Result
 	hash    string
 	err     error
+	ops     int
+	proved  []string // the kinds of the faults that were seen to bite and to heal
 }
 
 // Run runs the matrix. The result depends on the config alone, not on timing.
@@ -121,6 +125,7 @@ func (c *Config) runAll(ctx context.Context, cells []*cell) error {
 				r := judged{err: err}
 				if out != nil {
 					r.results, r.hash = out.Results, out.Hash
+					r.count(out.Run.History)
 				}
 				cl.runs[i] = r
 				mu.Lock()
@@ -143,6 +148,40 @@ func (c *Config) runAll(ctx context.Context, cells []*cell) error {
 	return ctx.Err()
 }
 
+// count keeps how much was tested.
+func (r *judged) count(h *history.History) {
+	r.ops = len(h.Ops)
+	for i := range h.Faults {
+		if f := &h.Faults[i]; f.Effect.OK && f.Recovery.OK {
+			r.proved = append(r.proved, f.Kind)
+		}
+	}
+}
+
+// tested tells how much was tested in all runs.
+func tested(cells []*cell) string {
+	runs, ops, faults := 0, 0, map[string]int{}
+	for _, cl := range cells {
+		for _, r := range cl.runs {
+			runs++
+			ops += r.ops
+			for _, kind := range r.proved {
+				faults[kind]++
+			}
+		}
+	}
+	text := fmt.Sprintf("%d runs, %d operations", runs, ops)
+	for i, kind := range slices.Sorted(maps.Keys(faults)) {
+		if i == 0 {
+			text += "; faults seen to bite and to heal:"
+		} else {
+			text += ","
+		}
+		text += fmt.Sprintf(" %d %s", faults[kind], kind)
+	}
+	return text
+}
+
 // table makes the cells of the table, and the run directories they point to.
 func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, error) {
 	others := ""
@@ -152,7 +191,7 @@ func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, err
 		}
 	}
 	m := &results.Matrix{Title: fmt.Sprintf("Claims and what %d simulated runs a cell showed (%s, %v each, seeds %d to %d%s)",
-		c.Runs, size(c.Base), c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1, others)}
+		c.Runs, size(c.Base), c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1, others), Tested: tested(cells)}
 	for _, mix := range c.Mixes {
 		m.Columns = append(m.Columns, mix.Name)
 	}
