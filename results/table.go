@@ -41,7 +41,7 @@ type Matrix struct {
 	Rows    []Row
 	// Tested tells of all runs together: how many operations there were, and
 	// which faults were proved. It may be empty.
-	Tested string `json:"tested,omitempty"`
+	Tested string
 }
 
 // Row is one row of a matrix; Cells is parallel to Matrix.Columns, and may be
@@ -203,9 +203,10 @@ func (m *Matrix) JSON(w io.Writer) error {
 	out := struct {
 		Schema int    `json:"schema"`
 		Title  string `json:"title"`
+		Tested string `json:"tested,omitempty"`
 		Exit   int    `json:"exit"`
 		Cells  []cell `json:"cells"`
-	}{Schema: Schema, Title: m.Title, Exit: m.ExitStatus(), Cells: []cell{}}
+	}{Schema: Schema, Title: m.Title, Tested: m.Tested, Exit: m.ExitStatus(), Cells: []cell{}}
 	m.each(func(row *Row, column string, c *Cell) {
 		j := cell{Group: row.Group, Row: row.Name, Column: column, Expected: c.Expected.String(), Observed: c.Observed(), State: c.State(),
 			Runs: c.Runs, Broken: c.Broken, Unknown: c.Unknown, Failed: c.Failed, Note: c.Note, Path: c.Path}
