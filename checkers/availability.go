@@ -271,12 +271,13 @@ func RecoversWith(opts RecoveryOptions) Checker {
 		if within == 0 {
 			within = min(int64(5*time.Second), (end-phase.Start)/2)
 		}
-		return recovery{h: h, start: phase.Start, end: end, bound: phase.Start + within, minTries: opts.MinTries}.judge(res)
+		return recovery{h: h, members: in.Members, start: phase.Start, end: end, bound: phase.Start + within, minTries: opts.MinTries}.judge(res)
 	}
 }
 
 type recovery struct {
 	h                 *history.History
+	members           []int // nil: all
 	start, end, bound int64
 	minTries          int
 }
@@ -295,6 +296,9 @@ func (r recovery) judge(res Result) Result {
 	got := make(map[nodeKind]*seen)
 	var all []nodeKind // in the order of a report
 	for _, node := range append([]int{-1}, nodesOf(r.h)...) {
+		if node >= 0 && r.members != nil && !slices.Contains(r.members, node) {
+			continue
+		}
 		for _, f := range kindsOf(r.h) {
 			all = append(all, nodeKind{node, f})
 			got[nodeKind{node, f}] = &seen{first: history.Never}

@@ -95,6 +95,9 @@ type Input struct {
 	// keys on which replicas differed; nil if they had not.
 	ReadBack        [][]harness.Replica
 	ReadBackSettled time.Duration
+	// Members are the nodes that belonged to the cluster at the end; nil if
+	// that never changed. Nobody asks the others to recover.
+	Members []int
 
 	shared *shared // what Judge lets its checkers share; may be nil
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 )
 
 // faults are the episodes of a run, a task each: no fault waits for another
-// one, least of all to be healed.
+// one, least of all to be healed. Only where the members change there is an order,
+// see [run.before].
 type faults struct {
 	running atomic.Int32
+	ended   []atomic.Bool      // by episode
 	cancel  context.CancelFunc // makes every episode heal now
 }
 
@@ -23,12 +26,44 @@ func (f *faults) over() bool { return f.running.Load() == 0 }
 func (r *run) startFaults(ctx context.Context, begin int64) {
 	ctx, r.faults.cancel = context.WithCancel(ctx)
 	r.faults.running.Store(int32(len(r.test.Faults)))
-	for _, e := range r.test.Faults {
+	r.faults.ended = make([]atomic.Bool, len(r.test.Faults))
+	for i, e := range r.test.Faults {
+		before := r.before(i)
 		r.world.Go(ctx, func(ctx context.Context) {
 			defer r.faults.running.Add(-1)
+			defer r.faults.ended[i].Store(true)
+			if r.sleepUntil(ctx, begin+int64(e.At)) != nil {
+				return // the run ended before it began
+			}
+			for _, j := range before {
+				for !r.faults.ended[j].Load() {
+					if r.world.Sleep(ctx, time.Duration(overPoll)) != nil {
+						return
+					}
+				}
+			}
 			r.episode(ctx, e, begin)
 		})
 	}
+}
+
+// before gives the episodes for whose end an episode waits. How long a change of the
+// members takes depends on the other faults. So a change waits for what was planned
+// to be over by then and is not: another change, or a fault on the same nodes; and
+// such a fault waits for a change.
+func (r *run) before(i int) []int {
+	e := r.test.Faults[i]
+	_, change := e.Fault.(Reconfiguration)
+	var all []int
+	for j, f := range r.test.Faults {
+		_, changed := f.Fault.(Reconfiguration)
+		switch {
+		case f.At+f.For > e.At || !change && !changed:
+		case change && changed, slices.ContainsFunc(e.Fault.Nodes(), func(n int) bool { return slices.Contains(f.Fault.Nodes(), n) }):
+			all = append(all, j)
+		}
+	}
+	return all
 }
 
 // stopFaults heals what is still in force and waits for that, also when ctx is
@@ -61,12 +96,9 @@ const healAttempts = 3
 
 // episode is one fault from start to end.
 func (r *run) episode(ctx context.Context, e Episode, begin int64) {
-	if r.sleepUntil(ctx, begin+int64(e.At)) != nil {
-		return // the run ended before it began
-	}
 	f := e.Fault
 	end := begin + int64(min(e.At+e.For, r.test.During))
-	lease := time.Duration(end-r.now()) + r.opts.LeaseMargin
+	lease := max(0, time.Duration(end-r.now())) + r.opts.LeaseMargin
 	id := r.rec.FaultStart(f.Kind(), f.String(), f.Nodes(), r.now())
 
 	evidence, applied := "", false
@@ -79,13 +111,18 @@ func (r *run) episode(ctx context.Context, e Episode, begin int64) {
 		})
 	}
 	r.rec.FaultEffect(id, r.proof(evidence, err))
+	change, _ := f.(Reconfiguration)
 	if applied {
+		if change != nil {
+			r.roster.leave(change.Change().Remove)
+		}
 		// An error means that the run is being stopped: time to heal.
 		_ = r.sleepUntil(ctx, end)
 	}
 
 	// Healing goes on when the run is interrupted, and also when applying
 	// failed, perhaps halfway.
+	running := ctx
 	ctx = context.WithoutCancel(ctx)
 	evidence = ""
 	for attempt := range healAttempts {
@@ -102,6 +139,13 @@ func (r *run) episode(ctx context.Context, e Episode, begin int64) {
 		healed = r.now()
 		err = r.step(ctx, func(ctx context.Context) (err error) {
 			evidence, err = f.ProveHealed(ctx, r.world)
+			return err
+		})
+	}
+	if err == nil && change != nil {
+		err = r.step(ctx, func(ctx context.Context) error {
+			more, err := r.proveJoined(ctx, running, change.Change().Add)
+			evidence += more
 			return err
 		})
 	}

@@ -143,6 +143,7 @@ func (r *run) generatorError(format string, args ...any) error {
 // invoke records an operation and hands it to its worker.
 func (r *run) invoke(op gen.Op, now int64) {
 	s := &r.slots[op.Worker]
+	r.place(op.Worker)
 	s.op = history.Op{
 		Call: now, Return: history.Never,
 		Arg: op.Arg, Arg2: op.Arg2, Out: history.Nil,
@@ -176,6 +177,9 @@ func (r *run) complete(c *Completion) error {
 	s.op.Outcome = outcome(s.op.F, c.Err)
 	s.op.Return = c.At - r.start
 	r.rec.Complete(s.id, s.op.Out, s.op.Outcome, s.op.Return, text)
+	if s.op.Outcome == history.OK {
+		r.roster.serves(s.node)
+	}
 
 	var bug clientBug
 	if errors.As(c.Err, &bug) {

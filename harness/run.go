@@ -63,6 +63,9 @@ type Result struct {
 	// Replicas are the final states, Replicas[node][key]; nil if they were
 	// not taken, a nil row for a node that could not be read.
 	Replicas [][]Replica
+	// Members are the nodes that belonged to the cluster at the end,
+	// ascending; nil if that never changed.
+	Members []int
 	// Settled is how long the replicas took to agree after the clients had
 	// stopped; negative if they never did within Test.Settle.
 	Settled time.Duration
@@ -118,6 +121,7 @@ func Run(ctx context.Context, t Test, w World, o Options) (*Result, error) {
 	}
 	r.closeClients(ctx)
 
+	r.result.Members = r.roster.changedMembers()
 	r.result.History = r.rec.History()
 	if err != nil {
 		return r.result, fmt.Errorf("test %q in world %q: %w", t.Name, w.Name(), err)
@@ -155,6 +159,7 @@ type run struct {
 	instantOps int
 
 	slots    []slot // by worker
+	roster   roster
 	idle     gen.Set
 	inFlight int
 	resting  []rest
@@ -177,6 +182,7 @@ func newRun(t Test, w World, o Options) *run {
 		idle:   gen.NewSet(t.Clients),
 		buf:    make([]Completion, 0, t.Clients),
 	}
+	r.roster.begin(w.Nodes())
 	for i := range r.slots {
 		r.slots[i].node = i % w.Nodes()
 		r.slots[i].process = int32(i)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assay-chaos/assay/harness/history"
@@ -147,7 +148,8 @@ func (r *run) keepSample(replicas [][]Replica) {
 	r.result.Samples = append(r.result.Samples, s)
 }
 
-// inspectAll reads all replicas. The row of a node that cannot be read is nil.
+// inspectAll reads the replicas of all members. The row of a node that cannot be
+// read is nil; of one that is no member every key is elsewhere.
 func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
 	return r.readAll(func(node int) (row []Replica, err error) {
 		err = r.step(ctx, func(ctx context.Context) (err error) {
@@ -161,9 +163,14 @@ func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
 // readAll reads all replicas in some way.
 func (r *run) readAll(read func(node int) ([]Replica, error)) ([][]Replica, error) {
 	keys := r.test.Workload.Keys
-	replicas := make([][]Replica, r.world.Nodes())
+	members := r.roster.members()
+	replicas := make([][]Replica, max(r.world.Nodes(), members[len(members)-1]+1))
 	var errs error
 	for node := range replicas {
+		if !slices.Contains(members, node) {
+			replicas[node] = slices.Repeat([]Replica{{Elsewhere: true}}, len(keys))
+			continue
+		}
 		row, err := read(node)
 		replicas[node] = row
 		if err == nil && len(replicas[node]) != len(keys) {

@@ -16,8 +16,13 @@ type World interface {
 
 	// Name is "sim" or "docker".
 	Name() string
-	// Nodes is how many nodes the cluster has.
+	// System is what runs in it.
+	System() System
+	// Nodes is how many nodes the cluster begins with. Spares is how many may
+	// come later: they have the numbers after those, a place in the network
+	// and an empty disk, and no process before Start.
 	Nodes() int
+	Spares() int
 	// Supports says whether the world can do something here and now; the
 	// error tells what is missing, and what it costs.
 	Supports(c Capability) error
@@ -35,6 +40,10 @@ type World interface {
 	// is over the world starts it by itself.
 	Kill(ctx context.Context, node int, lease time.Duration) error
 	Start(ctx context.Context, node int) error
+
+	// Wipe ends a node's process, if there is one, and takes its disk away.
+	// The node is a spare then. This is no fault that heals: it has no lease.
+	Wipe(ctx context.Context, node int) error
 
 	// Pause stops a node's process from running, without its noticing.
 	Pause(ctx context.Context, node int, lease time.Duration) error
@@ -126,6 +135,9 @@ const (
 	// slow.
 	CanRot       Capability = "rot"
 	CanDelayDisk Capability = "delay disk"
+	// CanReconfigure: the system's members can be changed, see
+	// [CheckReconfigurable].
+	CanReconfigure Capability = "reconfigure"
 )
 
 // Observed is a World that can be looked at without anything happening in it.

@@ -17,7 +17,7 @@ import (
 // A killed node refuses its clients.
 type memWorld struct {
 	*harness.RealExecutor
-	nodes int
+	nodes, spares int
 
 	mu   sync.Mutex
 	data map[string]history.Value
@@ -39,6 +39,11 @@ var _ harness.World = (*memWorld)(nil)
 
 func (w *memWorld) Name() string { return "memory" }
 func (w *memWorld) Nodes() int   { return w.nodes }
+
+func (w *memWorld) System() harness.System { return &memSystem{} }
+func (w *memWorld) Spares() int            { return w.spares }
+
+func (w *memWorld) Wipe(context.Context, int) error { return errors.ErrUnsupported }
 
 func (w *memWorld) Supports(c harness.Capability) error {
 	if c == harness.CanKill {

@@ -37,7 +37,7 @@ var clockKind = Kind{
 }
 
 func drawClock(d draw) harness.Fault {
-	targets := d.pick(1 + d.rng.IntN(max(minority(d.nodes), 1)))
+	targets := d.pick(1 + d.rng.IntN(max(minority(d.size), 1)))
 	if targets == nil {
 		return nil
 	}

@@ -44,11 +44,11 @@ func (d draw) count(words []string) int {
 	}
 	switch v {
 	case "minority":
-		return min(max(minority(d.nodes), 1), max(len(d.free), 1))
+		return min(max(minority(d.size), 1), max(len(d.free), 1))
 	case "majority":
-		return d.nodes/2 + 1
+		return d.size/2 + 1
 	case "all":
-		return d.nodes
+		return d.size
 	}
 	return 1
 }

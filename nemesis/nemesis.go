@@ -12,6 +12,7 @@
 //	clock.go      the wall clock jumps or drifts
 //	bitflip.go    a disk spoils records that are stored on it
 //	slowdisk.go   syncs take longer
+//	members.go    a node joins, leaves, or is replaced
 //
 // How a world does any of this does not belong here.
 package nemesis
@@ -53,8 +54,10 @@ type Kind struct {
 type draw struct {
 	rng     *rand.Rand
 	id      string
-	nodes   int
-	free    []int // ascending
+	members []int // ascending, with those that join or leave meanwhile
+	size    int   // of the cluster, without those
+	free    []int // of the members, ascending
+	spare   int   // the next node that may join
 	variant string
 }
 
@@ -78,9 +81,23 @@ func (d draw) between(lo, hi time.Duration) time.Duration {
 // minority is the greatest number of nodes that leaves a majority.
 func minority(nodes int) int { return (nodes - 1) / 2 }
 
+// Spares is how many spare nodes a cluster of that many nodes needs for a
+// schedule.
+func Spares(nodes int, episodes []harness.Episode) int {
+	spares := 0
+	for _, e := range episodes {
+		if c, ok := e.Fault.(harness.Reconfiguration); ok {
+			for _, n := range c.Change().Add {
+				spares = max(spares, n+1-nodes)
+			}
+		}
+	}
+	return spares
+}
+
 // Kinds gives all kinds of faults, in the order in which they are documented.
 func Kinds() []Kind {
-	return []Kind{partitionKind, killKind, pauseKind, clockKind, bitflipKind, slowDiskKind}
+	return []Kind{partitionKind, killKind, pauseKind, clockKind, bitflipKind, slowDiskKind, joinKind, leaveKind, replaceKind}
 }
 
 // Spec is one entry of a nemesis list: a kind, or one variant of it.
@@ -93,8 +110,18 @@ func (s Spec) String() string {
 	return s.Kind + ":" + s.Variant
 }
 
+// Reconfigures says that it changes the members.
+func (s Spec) Reconfigures() bool {
+	k, err := kindNamed(s.Kind)
+	return err == nil && k.Needs == harness.CanReconfigure
+}
+
+// LosesDisk says that it may take the disk of a member away for good.
+func (s Spec) LosesDisk() bool { return s.Kind == replaces && s.Variant != replaceLive }
+
 // Parse reads a list such as "partition,kill,clock:jump". An empty list and
-// "none" are no faults; "all" is every kind that has not to be named, see Kinds.
+// "none" are no faults; "all" is every kind that any system can be put under in any
+// world. The others have to be named, see Kinds.
 func Parse(list string) ([]Spec, error) {
 	var specs []Spec
 	for _, word := range strings.Split(list, ",") {
@@ -114,6 +141,9 @@ func Parse(list string) ([]Spec, error) {
 		k, err := kindNamed(name)
 		if err != nil {
 			return nil, err
+		}
+		if variant != "" && k.Variants == nil {
+			return nil, fmt.Errorf("nemesis %q has no variants", name)
 		}
 		if variant != "" && !slices.Contains(k.Variants, variant) {
 			return nil, fmt.Errorf("nemesis %q has no variant %q; it has: %s", name, variant, strings.Join(k.Variants, ", "))
@@ -149,6 +179,9 @@ func Check(w harness.World, episodes []harness.Episode) error {
 		}
 		if err := w.Supports(k.Needs); err != nil {
 			return fmt.Errorf("the world %s cannot %s: %w", w.Name(), k.Name, err)
+		}
+		if spares := Spares(w.Nodes(), episodes); spares > w.Spares() {
+			return fmt.Errorf("the world %s cannot %s: %d nodes join %d others, and it has %d spares: start it with as many as nemesis.Spares says", w.Name(), k.Name, spares, w.Nodes(), w.Spares())
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,9 +27,9 @@ type Partition struct {
 	ID    string
 	Shape string
 	// Text describes the sides, for people: "n0 n1 | n2".
-	Text    string
-	Cluster int // how many nodes there are
-	Links   []harness.Link
+	Text  string
+	Among []int // the nodes it is among, ascending
+	Links []harness.Link
 }
 
 var partitionKind = Kind{
@@ -39,30 +40,39 @@ var partitionKind = Kind{
 	draw:     drawPartition,
 	decode: func(data []byte) (harness.Fault, error) {
 		p := &Partition{}
-		return p, json.Unmarshal(data, p)
+		err := json.Unmarshal(data, p)
+		if err == nil && len(p.Among) < 2 {
+			err = errors.New("a partition is among two nodes or more: the schedule may be of an earlier version")
+		}
+		return p, err
 	},
 }
 
 func drawPartition(d draw) harness.Fault {
-	if d.nodes < 2 || len(d.free) < d.nodes {
+	nodes := len(d.members)
+	if nodes < 2 || len(d.free) < nodes {
 		return nil
 	}
 	shape := d.variant
 	if shape == "" {
 		shapes := []string{shapeOne, shapeHalves, shapeMajority, shapeOneWay}
-		if d.nodes >= 4 {
+		if nodes >= 4 {
 			shapes = append(shapes, shapeBridge)
 		}
-		if d.nodes >= 5 {
+		if nodes >= 5 {
 			shapes = append(shapes, shapeRing)
 		}
 		shape = shapes[d.rng.IntN(len(shapes))]
 	}
-	return NewPartition(d.id, shape, d.rng.Perm(d.nodes))
+	order := d.rng.Perm(nodes)
+	for i := range order {
+		order[i] = d.members[order[i]]
+	}
+	return NewPartition(d.id, shape, order)
 }
 
 // NewPartition cuts the cluster in a shape, with the nodes taking their places
-// in the given order (a permutation of all nodes). A shape that needs more
+// in the given order (a permutation of its nodes). A shape that needs more
 // nodes than there are degrades to the nearest that does not.
 func NewPartition(id, shape string, order []int) *Partition {
 	n := len(order)
@@ -72,7 +82,7 @@ func NewPartition(id, shape string, order []int) *Partition {
 	if shape == shapeBridge && n < 3 {
 		shape = shapeOne
 	}
-	p := &Partition{ID: id, Shape: shape, Cluster: n}
+	p := &Partition{ID: id, Shape: shape, Among: sorted(order)}
 	switch shape {
 	case shapeHalves:
 		p.split(order[:n/2], order[n/2:])
@@ -172,8 +182,8 @@ func (p *Partition) ProveHealed(ctx context.Context, w harness.World) (string, e
 // probe says whether exactly the given links are cut.
 func (p *Partition) probe(ctx context.Context, w harness.World, cut []harness.Link) (string, error) {
 	var links []harness.Link
-	for a := range p.Cluster {
-		for b := range p.Cluster {
+	for _, a := range p.Among {
+		for _, b := range p.Among {
 			if a != b {
 				links = append(links, harness.Link{From: a, To: b})
 			}

@@ -13,8 +13,11 @@ import (
 // Schedule draws the episodes of a fault phase: a pure function of its
 // arguments. Every spec has a timeline of its own, in which its episodes
 // follow each other with gaps between; timelines overlap. Two partitions never
-// overlap, nor do two process faults on one node, because each fault must be
-// able to prove its effect and its healing.
+// overlap, nor do two changes of the members, nor two process faults on one
+// node, because each fault must be able to prove its effect and its healing. So
+// a node that joins or leaves is left alone meanwhile, and faults strike those
+// who are members at the time. Nodes that join have the numbers from nodes on,
+// see [Spares].
 //
 // Every spec gets at least one episode, unless the cluster is too small for it
 // or the others leave it no gap.
@@ -22,7 +25,7 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 	if length <= 0 && len(specs) > 0 {
 		return nil, fmt.Errorf("the fault phase must have a length, not %v", length)
 	}
-	margin := min(settle, length/8)
+	plan := plan{nodes: nodes, length: length, margin: min(settle, length/8)}
 	var all []planned
 	for i, s := range specs {
 		k, err := kindNamed(s.Kind)
@@ -30,7 +33,7 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 			return nil, err
 		}
 		rng := rand.New(rand.NewPCG(seed, 0x6e656d65736973<<8|uint64(i)))
-		all = append(all, timeline(rng, k, s, i, length, margin)...)
+		all = append(all, timeline(rng, k, s, i, length, plan.margin)...)
 	}
 	slices.SortStableFunc(all, func(a, b planned) int {
 		if a.at != b.at {
@@ -38,44 +41,45 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 		}
 		return a.spec - b.spec
 	})
-	var out []planned
-	place := func(p planned, name string) bool {
-		d := draw{rng: p.rng, id: name, nodes: nodes, variant: p.variant, free: freeNodes(out, p, nodes, margin)}
-		if p.fault = p.kind.draw(d); p.fault == nil {
-			return false
-		}
-		out = append(out, p)
-		return true
+	for n := range all {
+		all[n].name = fmt.Sprintf("%s-%d", all[n].kind.Name, n)
 	}
+	// Changes of the members come first, since they decide whom the other
+	// faults can strike.
+	changes, others := split(all, func(p planned) bool { return p.kind.Needs == harness.CanReconfigure })
+	plan.changes(changes)
 	// Each spec's first episode finds its place before any second one; if
 	// its nodes are busy it takes the first gap there is.
-	for n, p := range all {
-		if !p.first {
-			continue
-		}
-		name := fmt.Sprintf("%s-%d", p.kind.Name, n)
-		ok := place(p, name)
-		for step := 0; step < 100 && !ok; step++ {
-			p.at = length * time.Duration(step) / 100
-			p.length = min(length/8, length-p.at)
-			ok = place(p, name)
-		}
+	firsts, rest := split(others, func(p planned) bool { return p.first })
+	for _, p := range firsts {
+		plan.inGap(p, plan.place)
 	}
-	for n, p := range all {
-		if !p.first && !p.kind.once {
-			place(p, fmt.Sprintf("%s-%d", p.kind.Name, n))
-		}
+	for _, p := range rest {
+		plan.place(p)
 	}
-	slices.SortStableFunc(out, func(a, b planned) int { return int(a.at - b.at) })
-	episodes := make([]harness.Episode, len(out))
-	for i, p := range out {
+	slices.SortStableFunc(plan.out, func(a, b planned) int { return int(a.at - b.at) })
+	episodes := make([]harness.Episode, len(plan.out))
+	for i, p := range plan.out {
 		episodes[i] = harness.Episode{At: p.at, For: p.length, Fault: p.fault}
 	}
 	return episodes, nil
 }
 
+// split parts a list, in its order.
+func split(all []planned, first func(planned) bool) (yes, no []planned) {
+	for _, p := range all {
+		if first(p) {
+			yes = append(yes, p)
+		} else {
+			no = append(no, p)
+		}
+	}
+	return yes, no
+}
+
 // planned is an episode while the schedule is made.
 type planned struct {
+	name       string
 	kind       Kind
 	variant    string
 	spec       int
@@ -83,6 +87,14 @@ type planned struct {
 	rng        *rand.Rand
 	at, length time.Duration
 	fault      harness.Fault
+}
+
+// change is what it changes of the members.
+func (p *planned) change() harness.Change {
+	if c, ok := p.fault.(harness.Reconfiguration); ok {
+		return c.Change()
+	}
+	return harness.Change{}
 }
 
 // settle is the time between two episodes that would disturb each other: the
@@ -107,36 +119,11 @@ func timeline(rng *rand.Rand, k Kind, s Spec, spec int, length, margin time.Dura
 		}
 		eps = append(eps, planned{kind: k, variant: s.Variant, spec: spec, first: len(eps) == 0, at: at, length: n,
 			rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))})
+		if k.once {
+			return eps
+		}
 		at += n
 	}
-}
-
-// freeNodes gives the nodes that an episode may use: those that no episode in
-// conflict with it acts on within the margin.
-func freeNodes(done []planned, p planned, nodes int, margin time.Duration) []int {
-	busy := make([]bool, nodes)
-	for _, q := range done {
-		if q.at+q.length+margin <= p.at || p.at+p.length+margin <= q.at {
-			continue
-		}
-		switch {
-		case q.kind.exclusive && p.kind.exclusive, q.kind.disk && p.kind.disk:
-			for _, n := range q.fault.Nodes() {
-				busy[n] = true
-			}
-		case q.kind.Name == p.kind.Name: // two partitions
-			for n := range busy {
-				busy[n] = true
-			}
-		}
-	}
-	var free []int
-	for n, b := range busy {
-		if !b {
-			free = append(free, n)
-		}
-	}
-	return free
 }
 
 // stored is an episode in its stored form.

@@ -41,6 +41,9 @@ type Matrix struct {
 	Title   string
 	Columns []string
 	Rows    []Row
+	// Tested tells of all runs together: how many operations there were, and
+	// which faults were proved. It may be empty.
+	Tested  string
 	Prices  *Prices // nil: they were not measured
 	Command string  // what makes it again; "" if nobody knows
 }

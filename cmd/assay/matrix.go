@@ -45,6 +45,7 @@ func matrixCommand() *cobra.Command {
 		Long:  matrixHelp,
 		Example: `  assay matrix
   assay matrix --profiles abd,majority-lww --nemesis none,clock --runs 200
+  assay matrix --profiles abd --nemesis replace+partition,leave+kill --runs 1000
   assay matrix --seed 7 --format markdown > matrix.md`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -75,9 +76,8 @@ func matrixCommand() *cobra.Command {
 				return err
 			}
 			say := newTeller(os.Stderr, quiet)
-			start, runs := time.Now(), 0
+			start := time.Now()
 			cfg.Progress = func(done, total int) {
-				runs = done
 				say.update(fmt.Sprintf("%d of %d runs  %.0f s", done, total, time.Since(start).Seconds()))
 			}
 			m, err := matrix.Run(c.Context(), cfg)
@@ -85,7 +85,7 @@ func matrixCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			say.line("%d runs in %.1f s", runs, time.Since(start).Seconds())
+			say.line("%s; in %.1f s", m.Tested, time.Since(start).Seconds())
 			if err := print(m); err != nil {
 				return err
 			}
@@ -111,7 +111,7 @@ func matrixCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&profiles, "profiles", strings.Join(names, ","), "settings of the store")
-	f.StringVar(&mixes, "nemesis", strings.Join(mixNames, ","), "mixes of faults")
+	f.StringVar(&mixes, "nemesis", strings.Join(mixNames, ","), "mixes of faults; beside these, kinds with a + between, see assay run --help")
 	f.StringVar(&claimList, "claims", "all", "claims to judge: "+claimHelp()+", all")
 	f.IntVar(&cfg.Runs, "runs", cfg.Runs, "runs a cell, each with its own seed")
 	f.Uint64Var(&cfg.Base.Seed, "seed", 1, "seed of the first run; the others count up from it")

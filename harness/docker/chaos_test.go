@@ -33,7 +33,7 @@ const (
 // TestWorld breaks one cluster in every way, one after the other; each part
 // leaves it whole.
 func TestWorld(t *testing.T) {
-	w := start(t, docker.Config{Nodes: nodes})
+	w := start(t, docker.Config{Nodes: nodes, Spares: 1})
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, *docker.World)
@@ -52,6 +52,8 @@ func TestWorld(t *testing.T) {
 		{"a wrong clock ends with its lease", clockLease},
 		{"impossible requests are refused", refusals},
 		{"logs go back to the first start", logs},
+		{"a wiped node begins with an empty disk", wipe},
+		{"a spare is started when it is wanted", spare},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, w) }) {
 			return
@@ -341,6 +343,77 @@ func logs(t *testing.T, w *docker.World) {
 	text, err := w.Log(t.Context(), 1)
 	require.NoError(t, err)
 	require.Equal(t, 4, strings.Count(string(text), "testnode 1 on"), "starts of node 1 in its log:\n%s", text)
+}
+
+func wipe(t *testing.T, w *docker.World) {
+	ctx := t.Context()
+	addr := w.Addr(1)
+	starts := func() int {
+		text, err := w.Log(ctx, 1)
+		require.NoError(t, err)
+		return strings.Count(string(text), "testnode 1 on")
+	}
+	before := starts()
+	_, err := get(ctx, addr, "/put", url.Values{"key": {"k"}, "value": {"lost"}})
+	require.NoError(t, err)
+	require.NoError(t, w.Kill(ctx, 1, 2*time.Second))
+	require.NoError(t, w.Start(ctx, 1))
+	serves(t, w, 1)
+	require.NoError(t, w.Pause(ctx, 1, 2*time.Second))
+	had := leftOf(t, w.Run())
+	began := time.Now()
+	require.NoError(t, w.Wipe(ctx, 1))
+	t.Logf("wiped in %v", time.Since(began))
+	require.NoError(t, w.Wipe(ctx, 1), "again")
+	require.Len(t, leftOf(t, w.Run()), len(had)-2, "its container and its volume are gone")
+	s, err := w.Status(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, harness.Status{}, s)
+	require.ErrorContains(t, w.Kill(ctx, 1, lease), "it is a spare")
+	require.Error(t, w.Pause(ctx, 1, lease))
+	_, err = get(ctx, addr, "/ready", nil)
+	require.ErrorContains(t, err, "connection refused")
+	requireOnlyCut(t, w) // its place in the network remains
+	require.NoError(t, w.Sleep(ctx, 2500*time.Millisecond))
+	s, err = w.Status(ctx, 1)
+	require.NoError(t, err)
+	require.False(t, s.Up, "its leases are over")
+
+	began = time.Now()
+	require.NoError(t, w.Start(ctx, 1))
+	t.Logf("started anew in %v", time.Since(began))
+	serves(t, w, 1)
+	require.Equal(t, addr, w.Addr(1))
+	_, err = get(ctx, addr, "/get", url.Values{"key": {"k"}})
+	require.ErrorContains(t, err, "404")
+	require.Equal(t, before+2, starts(), "the log goes on")
+}
+
+func spare(t *testing.T, w *docker.World) {
+	ctx := t.Context()
+	require.Equal(t, []int{nodes, 1}, []int{w.Nodes(), w.Spares()})
+	require.ErrorContains(t, w.Supports(harness.CanReconfigure), "implement harness.Reconfigurable")
+	s, err := w.Status(ctx, nodes)
+	require.NoError(t, err)
+	require.Equal(t, harness.Status{}, s)
+	text, err := w.Log(ctx, nodes)
+	require.NoError(t, err)
+	require.Empty(t, text)
+	links := []harness.Link{{From: nodes, To: 0}, {From: 0, To: nodes}}
+	arrived, err := w.Probe(ctx, links)
+	require.NoError(t, err)
+	require.Equal(t, []bool{true, true}, arrived)
+	require.NoError(t, w.Cut(ctx, "spare", links[:1], lease))
+	arrived, err = w.Probe(ctx, links)
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, true}, arrived)
+	require.NoError(t, w.Restore(ctx, "spare"))
+	require.NoError(t, w.Start(ctx, nodes))
+	serves(t, w, nodes)
+	require.NoError(t, w.Kill(ctx, nodes, lease))
+	require.NoError(t, w.Start(ctx, nodes))
+	serves(t, w, nodes)
+	require.Error(t, w.Start(ctx, nodes+1))
 }
 
 // TestPublishedPorts is how nodes are reached where the engine is elsewhere.

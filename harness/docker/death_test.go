@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // victim starts a world with every fault in force, says which, and waits.
 func victim(ctx context.Context) error {
-	w, err := docker.Start(ctx, docker.Config{System: testSystem{}, Nodes: 3})
+	w, err := docker.Start(ctx, docker.Config{System: testSystem{}, Nodes: 3, Spares: 2})
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,9 @@ func victim(ctx context.Context) error {
 		func() error { return w.SetClock(ctx, 0, harness.Clock{Offset: time.Hour}, lease) },
 		func() error { return w.Pause(ctx, 1, lease) },
 		func() error { return w.Kill(ctx, 2, lease) },
+		func() error { return w.Start(ctx, 3) },
+		func() error { return w.Start(ctx, 4) },
+		func() error { return w.Wipe(ctx, 4) },
 	} {
 		if err := fault(); err != nil {
 			return err
@@ -84,7 +87,7 @@ func TestHarnessDies(t *testing.T) {
 			line, err := bufio.NewReader(stdout).ReadString('\n')
 			require.NoError(t, err, "the victim's run")
 			run := strings.TrimSpace(line)
-			require.Len(t, leftOf(t, run), 3*3+4, "nodes with holders and volumes; reaper, host, clock and network")
+			require.Len(t, leftOf(t, run), 4*3+1+4, "nodes with holders and volumes, and a spare's holder; reaper, host, clock and network")
 
 			require.NoError(t, cmd.Process.Signal(c.signal))
 			began := time.Now()

@@ -48,8 +48,9 @@ type System interface {
 	// Image says what the nodes' containers are made from. The engine's
 	// architecture is given as Go names it (amd64, arm64).
 	Image(ctx context.Context, arch string) (Image, error)
-	// Container says how to run one node. Peers holds all nodes, this one
-	// too, by number.
+	// Container says how to run one node. Peers holds the nodes that the
+	// cluster begins with, by number; after those, if this node is a spare,
+	// this one.
 	Container(node int, peers []Peer) Container
 	// Ready returns nil when the node at addr (its first port, reachable
 	// from here) serves. It is called again and again until then.
@@ -83,6 +84,9 @@ type File struct {
 type Peer struct {
 	Node int
 	Addr netip.Addr
+	// Spare: the node is not there when the cluster begins. It is started
+	// with an empty disk, to join (see [harness.Reconfigurable]).
+	Spare bool
 }
 
 // Container says how to run one node.
@@ -102,6 +106,8 @@ type Container struct {
 type Config struct {
 	System System
 	Nodes  int
+	// Spares is how many nodes may come later, see [harness.World].
+	Spares int
 	// Name is a word for the names of the containers, for people who look
 	// at a run from outside. Empty means "assay".
 	Name string
@@ -128,6 +134,8 @@ func (c *Config) validate() error {
 		return errors.New("docker: Config.System is nil: give the system to run")
 	case c.Nodes < 1 || c.Nodes > maxNodes:
 		return fmt.Errorf("docker: Config.Nodes is %d: want 1 to %d", c.Nodes, maxNodes)
+	case c.Spares < 0 || c.Nodes+c.Spares > maxNodes:
+		return fmt.Errorf("docker: Config.Spares is %d: with %d nodes, want 0 to %d", c.Spares, c.Nodes, maxNodes-c.Nodes)
 	}
 	if c.Name == "" {
 		c.Name = "assay"

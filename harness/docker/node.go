@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -28,15 +30,26 @@ type node struct {
 	first     string         // address of the first port
 	holder    *channel
 	probePort int
-	container testcontainers.Container
+	run       Container
+	container atomic.Pointer[box] // nil: the node is a spare
 
 	mu     sync.Mutex // held over every change of the process
+	past   []byte     // what containers before this one have logged
 	killed lease
 	paused lease
 	clock  clock
 }
 
-func (n *node) id() string { return n.container.GetContainerID() }
+// box is a container; its type is an interface, which has no atomic pointer.
+type box struct{ testcontainers.Container }
+
+// id is the container's, which the engine knows nothing of if there is none.
+func (n *node) id() string {
+	if c := n.container.Load(); c != nil {
+		return c.GetContainerID()
+	}
+	return n.name
+}
 
 // lease heals a fault by itself. Its methods are called under the node's lock.
 type lease struct{ timer *time.Timer }
@@ -91,19 +104,27 @@ func (w *World) Kill(ctx context.Context, number int, lease time.Duration) error
 	if err := checkLease(lease); err != nil {
 		return fmt.Errorf("kill node %d: %w", number, err)
 	}
+	if n.container.Load() == nil {
+		return fmt.Errorf("kill node %d: it is a spare, and was not started", number)
+	}
 	n.paused.end()
 	// The lease runs from before the deed: if that fails half-way, the node
 	// comes back all the same.
 	n.killed.set(n, lease, w.heal(n, "start", func(ctx context.Context) error { return w.start(ctx, n) }))
+	return w.kill(ctx, n)
+}
+
+// kill ends a node's process, if there is one, and waits for its end.
+func (w *World) kill(ctx context.Context, n *node) error {
 	// The engine says "conflict" for a container that does not run.
 	if err := w.engine.ContainerKill(ctx, n.id(), "KILL"); err != nil && !cerrdefs.IsConflict(err) {
-		return fmt.Errorf("kill node %d: %w", number, err)
+		return fmt.Errorf("kill node %d: %w", n.number, err)
 	}
 	exited, failed := w.engine.ContainerWait(ctx, n.id(), container.WaitConditionNotRunning)
 	select {
 	case <-exited:
 	case err := <-failed:
-		return fmt.Errorf("wait for the end of node %d: %w", number, err)
+		return fmt.Errorf("wait for the end of node %d: %w", n.number, err)
 	}
 	// Its clock agent shared its process namespace, and died with it.
 	n.clock.drop()
@@ -122,12 +143,49 @@ func (w *World) Start(ctx context.Context, number int) error {
 
 func (w *World) start(ctx context.Context, n *node) error {
 	n.killed.end()
+	if n.container.Load() == nil {
+		if err := w.createNode(ctx, n); err != nil {
+			return err
+		}
+	}
 	// Starting a container that runs is no error to the engine.
-	if err := n.container.Start(ctx); err != nil {
+	if err := n.container.Load().Start(ctx); err != nil {
 		return fmt.Errorf("start node %d: %w", n.number, err)
 	}
 	if err := w.reapplyClock(ctx, n); err != nil {
 		return fmt.Errorf("start node %d: its clock: %w", n.number, err)
+	}
+	return nil
+}
+
+// Wipe implements [harness.World]. The container and its volume are removed; what
+// it has logged is kept.
+func (w *World) Wipe(ctx context.Context, number int) error {
+	n, unlock, err := w.lock(number)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if n.container.Load() == nil {
+		return nil
+	}
+	n.killed.end()
+	n.paused.end()
+	if err := w.kill(ctx, n); err != nil {
+		return err
+	}
+	if n.past, err = w.logOf(ctx, n); err != nil {
+		return err
+	}
+	if err := w.engine.ContainerRemove(ctx, n.id(), container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+		return fmt.Errorf("remove node %d: %w", number, err)
+	}
+	n.container.Store(nil)
+	if n.run.DataDir == "" {
+		return nil
+	}
+	if err := w.engine.VolumeRemove(ctx, w.volumeName(n), true); err != nil {
+		return fmt.Errorf("remove the disk of node %d: %w", number, err)
 	}
 	return nil
 }
@@ -213,6 +271,9 @@ func (w *World) work(ctx context.Context, n *node, pid int) (uint64, error) {
 // inspect is Status without the work, and the main process as the engine's
 // machine numbers it.
 func (w *World) inspect(ctx context.Context, n *node) (s harness.Status, pid int, err error) {
+	if n.container.Load() == nil {
+		return s, 0, nil
+	}
 	c, err := w.engine.ContainerInspect(ctx, n.id())
 	if err != nil {
 		return s, 0, fmt.Errorf("status of node %d: %w", n.number, err)
@@ -233,14 +294,23 @@ func (w *World) Log(ctx context.Context, number int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return w.logOf(ctx, n)
+}
+
+func (w *World) logOf(ctx context.Context, n *node) ([]byte, error) {
+	text := logBuffer{slices.Clone(n.past)}
+	if n.container.Load() == nil {
+		return text.bytes, nil
+	}
 	stream, err := w.engine.ContainerLogs(ctx, n.id(), container.LogsOptions{ShowStdout: true, ShowStderr: true})
 	if err != nil {
-		return nil, fmt.Errorf("log of node %d: %w", number, err)
+		return text.bytes, fmt.Errorf("log of node %d: %w", n.number, err)
 	}
 	defer stream.Close()
-	var text logBuffer
 	if _, err := stdcopy.StdCopy(&text, &text, stream); err != nil {
-		return text.bytes, fmt.Errorf("log of node %d: %w", number, err)
+		return text.bytes, fmt.Errorf("log of node %d: %w", n.number, err)
 	}
 	return text.bytes, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -84,8 +85,14 @@ func (w *World) Run() string { return w.run }
 // Name implements [harness.World].
 func (w *World) Name() string { return "docker" }
 
+// System implements [harness.World].
+func (w *World) System() harness.System { return w.cfg.System }
+
 // Nodes implements [harness.World].
 func (w *World) Nodes() int { return w.cfg.Nodes }
+
+// Spares implements [harness.World].
+func (w *World) Spares() int { return w.cfg.Spares }
 
 // Addr is where clients in this process reach a node's first port, as
 // host:port. It stays the same while the world lives, across restarts of the
@@ -105,6 +112,11 @@ func (w *World) Supports(c harness.Capability) error {
 		return w.cutErr
 	case harness.CanRot, harness.CanDelayDisk:
 		return errDisk
+	case harness.CanReconfigure:
+		if err := harness.CheckReconfigurable(w.cfg.System); err != nil {
+			return fmt.Errorf("docker: %w", err)
+		}
+		return nil
 	case harness.CanClock:
 		if w.engine.arch != "amd64" {
 			return fmt.Errorf("docker: clocks can be changed from outside on amd64 only, and the engine runs %s: clock faults are not tested here", w.engine.arch)
@@ -134,8 +146,8 @@ func (w *World) ProbeDisk(context.Context, int) (harness.DiskProbe, error) {
 func (w *World) NodeAddr(node int) netip.Addr { return w.nodes[node].addr }
 
 func (w *World) check(node int) error {
-	if node < 0 || node >= w.cfg.Nodes {
-		return fmt.Errorf("no node %d: the cluster has nodes 0 to %d", node, w.cfg.Nodes-1)
+	if most := w.cfg.Nodes + w.cfg.Spares - 1; node < 0 || node > most {
+		return fmt.Errorf("no node %d: the cluster has nodes 0 to %d", node, most)
 	}
 	return nil
 }
@@ -182,17 +194,22 @@ func (w *World) bringUp(ctx context.Context) error {
 	}
 	direct := isLocal(hostIn(subnet, 1)) && !w.cfg.Publish
 
-	w.nodes = make([]*node, w.cfg.Nodes)
-	peers := make([]Peer, w.cfg.Nodes)
+	w.nodes = make([]*node, w.cfg.Nodes+w.cfg.Spares)
+	peers := make([]Peer, len(w.nodes))
 	for i := range w.nodes {
 		addr := hostIn(subnet, firstHost+i)
-		peers[i] = Peer{Node: i, Addr: addr}
+		peers[i] = Peer{Node: i, Addr: addr, Spare: i >= w.cfg.Nodes}
 		w.nodes[i] = &node{number: i, name: fmt.Sprintf("%s-node%d", w.prefix, i), addr: addr}
 	}
 	tasks := make([]func() error, 0, len(w.nodes)+1)
 	tasks = append(tasks, func() error { return w.startHost(ctx) })
-	for _, n := range w.nodes {
-		tasks = append(tasks, func() error { return w.startNode(ctx, n, peers, direct) })
+	for i, n := range w.nodes {
+		known := slices.Clone(peers[:w.cfg.Nodes])
+		if peers[i].Spare {
+			known = append(known, peers[i])
+		}
+		n.run = w.cfg.System.Container(i, known)
+		tasks = append(tasks, func() error { return w.startNode(ctx, n, direct) })
 	}
 	return all(tasks...)
 }
@@ -243,25 +260,27 @@ func (w *World) startHost(ctx context.Context) error {
 	return nil
 }
 
-// startNode starts one node and its holder. Both containers are made at once:
-// only the starts have an order.
-func (w *World) startNode(ctx context.Context, n *node, peers []Peer, direct bool) error {
-	c := w.cfg.System.Container(n.number, peers)
-	if len(c.Ports) == 0 {
+// startNode starts one node and its holder; of a spare only the holder. Both
+// containers are made at once: only the starts have an order.
+func (w *World) startNode(ctx context.Context, n *node, direct bool) error {
+	ports := n.run.Ports
+	if len(ports) == 0 {
 		return fmt.Errorf("docker: %s: Container(%d) has no port: clients need one", w.cfg.System.Name(), n.number)
 	}
-	holderName := fmt.Sprintf("%s-holder%d", w.prefix, n.number)
-	if err := all(
-		func() error { return w.startHolder(ctx, n, holderName, c.Ports, direct) },
-		func() error { return w.createNode(ctx, n, holderName, c) },
-	); err != nil {
+	holder := func() error { return w.startHolder(ctx, n, w.holderName(n), ports, direct) }
+	if n.number >= w.cfg.Nodes {
+		return holder()
+	}
+	if err := all(holder, func() error { return w.createNode(ctx, n) }); err != nil {
 		return err
 	}
-	if err := n.container.Start(ctx); err != nil {
+	if err := n.container.Load().Start(ctx); err != nil {
 		return fmt.Errorf("docker: start node %d: %w", n.number, err)
 	}
 	return w.awaitReady(ctx, n)
 }
+
+func (w *World) holderName(n *node) string { return fmt.Sprintf("%s-holder%d", w.prefix, n.number) }
 
 func (w *World) startHolder(ctx context.Context, n *node, name string, ports []int, direct bool) error {
 	l := labels(w.run, agent.RoleHolder)
@@ -312,16 +331,18 @@ func (w *World) startHolder(ctx context.Context, n *node, name string, ports []i
 	return nil
 }
 
-func (w *World) createNode(ctx context.Context, n *node, holder string, c Container) error {
+// createNode makes a node's container, with an empty disk.
+func (w *World) createNode(ctx context.Context, n *node) error {
+	c := n.run
 	l := labels(w.run, "node")
 	l[agent.LabelNode] = strconv.Itoa(n.number)
 	s := spec{
 		name: n.name, image: w.nodeImage, labels: l,
 		entrypoint: c.Entrypoint, cmd: c.Cmd, env: c.Env, user: c.User,
-		network: "container:" + holder,
+		network: "container:" + w.holderName(n),
 	}
 	if c.DataDir != "" {
-		volume, err := w.engine.createVolume(ctx, fmt.Sprintf("%s-data%d", w.prefix, n.number), l)
+		volume, err := w.engine.createVolume(ctx, w.volumeName(n), l)
 		if err != nil {
 			return fmt.Errorf("docker: volume of node %d: %w", n.number, err)
 		}
@@ -331,9 +352,11 @@ func (w *World) createNode(ctx context.Context, n *node, holder string, c Contai
 	if err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
-	n.container = created
+	n.container.Store(&box{created})
 	return nil
 }
+
+func (w *World) volumeName(n *node) string { return fmt.Sprintf("%s-data%d", w.prefix, n.number) }
 
 // readyPoll is the time between two questions to a node that starts.
 const readyPoll = 5 * time.Millisecond

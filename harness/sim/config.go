@@ -13,6 +13,8 @@ import (
 type Config struct {
 	System System `json:"-"`
 	Nodes  int
+	// Spares is how many nodes may come later, see [harness.World].
+	Spares int
 	// Seed decides everything that is left to chance.
 	Seed uint64
 	Net  NetConfig
@@ -84,6 +86,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Nodes < 1 || c.Nodes > most {
 		return c, fmt.Errorf("sim: Config.Nodes is %d: it must be from 1 to %d", c.Nodes, most)
 	}
+	if c.Spares < 0 || c.Nodes+c.Spares > most {
+		return c, fmt.Errorf("sim: Config.Spares is %d: with %d nodes it must be from 0 to %d", c.Spares, c.Nodes, most-c.Nodes)
+	}
 	c.Net.Latency = c.Net.Latency.orDefault(Latency{Min: 50 * time.Microsecond, Median: 500 * time.Microsecond, P99: 5 * time.Millisecond})
 	c.Net.Client = c.Net.Client.orDefault(Latency{Min: 50 * time.Microsecond, Median: 200 * time.Microsecond, P99: time.Millisecond})
 	c.Disk.Sync = c.Disk.Sync.orDefault(Latency{Min: 100 * time.Microsecond, Median: 500 * time.Microsecond, P99: 5 * time.Millisecond})
@@ -116,7 +121,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for i, l := range c.Net.Links {
 		field := fmt.Sprintf("Config.Net.Links[%d]", i)
-		if err := checkLink(l.Link, c.Nodes); err != nil {
+		if err := checkLink(l.Link, c.Nodes+c.Spares); err != nil {
 			errs = append(errs, fmt.Errorf("sim: %s: %w", field, err))
 		}
 		errs = append(errs, l.Latency.validate(field+".Latency"))

@@ -273,3 +273,8 @@ func (d *Disk) tear(p []byte) []byte {
 	}
 	return left
 }
+
+// wipe makes it another disk, an empty one.
+func (d *Disk) wipe() {
+	d.files, d.changes, d.head = map[string]*file{}, nil, 0
+}

@@ -10,10 +10,12 @@ import (
 	"github.com/assay-chaos/assay/harness"
 )
 
-// Supports implements [harness.World]: a simulated world can do everything,
-// but for what the system has to tell.
+// Supports implements [harness.World]: a simulated world can do everything, but
+// for what the system has to tell or to do.
 func (w *World) Supports(c harness.Capability) error {
 	switch c {
+	case harness.CanReconfigure:
+		return harness.CheckReconfigurable(w.cfg.System)
 	case harness.CanCut, harness.CanKill, harness.CanPause, harness.CanClock, harness.CanDelayDisk:
 		return nil
 	case harness.CanRot:
@@ -84,6 +86,24 @@ func (w *World) Start(ctx context.Context, node int) error {
 		}
 		return nil
 	})
+}
+
+// Wipe implements [harness.World].
+func (w *World) Wipe(_ context.Context, node int) error {
+	m, err := w.machine(node)
+	if err != nil {
+		return err
+	}
+	if m.up {
+		m.kill()
+	}
+	w.queue.cancel(m.boot)
+	w.queue.cancel(m.killLease)
+	m.boot, m.killLease = timer{}, timer{}
+	m.wakeBooters()
+	m.disk.wipe()
+	w.trace(Event{Kind: EventWipe, Node: node, Peer: -1})
+	return nil
 }
 
 // Pause implements [harness.World]. A second Pause replaces the lease of the

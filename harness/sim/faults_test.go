@@ -282,3 +282,65 @@ func TestNoSuchNode(t *testing.T) {
 	require.NoError(t, w.Supports(harness.CanCut))
 	require.Error(t, w.Supports("teleport"))
 }
+
+// A wiped node has no process and an empty disk, and its old syncs are nobody's; it
+// is a spare like those that were there from the beginning.
+func TestWipeAndSpares(t *testing.T) {
+	cfg := still()
+	cfg.Spares = 2
+	var found []string
+	cfg.System = toy{func(h Host) (Node, error) {
+		require.Equal(t, 3, h.Nodes())
+		found = h.Disk().Files()
+		h.Disk().Append("log", []byte("x"))
+		h.Disk().Sync(1)
+		return &puppet{synced: func(uint64) {}}, nil
+	}}
+	w := newWorld(t, cfg)
+	require.Equal(t, []int{3, 2}, []int{w.Nodes(), w.Spares()})
+	require.Equal(t, harness.Status{}, status(t, w, 4))
+	w.send(0, 4, "to nobody")
+	pass(t, w, time.Second)
+	require.EqualValues(t, 1, w.Stats().Down)
+
+	require.NoError(t, w.Start(bg, 4))
+	require.Empty(t, found)
+	require.True(t, status(t, w, 4).Up)
+	require.NoError(t, w.Kill(bg, 1, time.Minute))
+	require.NoError(t, w.Start(bg, 1))
+	require.Equal(t, []string{"log"}, found)
+
+	require.NoError(t, w.Wipe(bg, 1))
+	require.NoError(t, w.Wipe(bg, 1), "again")
+	require.False(t, status(t, w, 1).Up)
+	require.NoError(t, w.Kill(bg, 2, time.Second))
+	require.NoError(t, w.Wipe(bg, 2))
+	pass(t, w, 2*time.Minute)
+	require.False(t, status(t, w, 1).Up)
+	require.False(t, status(t, w, 2).Up, "its lease went with it")
+	require.NoError(t, w.Start(bg, 1))
+	require.Empty(t, found)
+	require.Error(t, w.Wipe(bg, 5))
+	require.Error(t, w.Supports(harness.CanReconfigure), "the toy cannot")
+}
+
+// Spares change nothing for the others.
+func TestSparesDoNotShiftChance(t *testing.T) {
+	delays := func(spares int) (at []int64) {
+		cfg := Config{System: toy{func(Host) (Node, error) { return &puppet{}, nil }}, Nodes: 3, Spares: spares, Seed: 7}
+		cfg.Trace = func(e Event) {
+			if e.Kind == EventDeliver {
+				at = append(at, e.At)
+			}
+		}
+		w := newWorld(t, cfg)
+		for range 20 {
+			w.send(2, 0, "a")
+			w.send(1, 2, "b")
+		}
+		pass(t, w, time.Second)
+		return at
+	}
+	require.Len(t, delays(0), 40)
+	require.Equal(t, delays(0), delays(5))
+}

@@ -58,7 +58,7 @@ type machine struct {
 var _ Host = (*machine)(nil)
 
 func (m *machine) ID() int            { return m.id }
-func (m *machine) Nodes() int         { return len(m.w.machines) }
+func (m *machine) Nodes() int         { return m.w.cfg.Nodes }
 func (m *machine) Now() time.Duration { return time.Duration(m.w.now) }
 func (m *machine) Wall() int64        { return epoch + m.w.now + m.clockOffset() }
 func (m *machine) Rand() *rand.Rand   { return m.rand }

@@ -34,6 +34,8 @@ type Node interface {
 
 // Host is the machine that a node runs on.
 type Host interface {
+	// ID is the node's number. Nodes is how many nodes the cluster begins
+	// with; a node with a higher number is a spare that was started.
 	ID() int
 	Nodes() int
 	// Now is the node's monotonic clock: time since the host was made, not

@@ -21,6 +21,7 @@ const (
 	EventSynced                       // Node.Synced; ID is the token
 	EventBoot                         // Node's process starts; ID is its incarnation
 	EventCrash                        // Node's process is gone; ID is its incarnation
+	EventWipe                         // Node's disk is gone
 	EventPause                        // Node's process stops running
 	EventResume                       // Node's process runs on
 	EventClock                        // Node's wall clock changes; Note says how
@@ -32,7 +33,7 @@ const (
 
 var eventNames = [...]string{
 	EventSend: "send", EventDeliver: "deliver", EventDrop: "drop", EventRequest: "request", EventReply: "reply",
-	EventAnswer: "answer", EventWake: "wake", EventSynced: "synced", EventBoot: "boot", EventCrash: "crash",
+	EventAnswer: "answer", EventWake: "wake", EventSynced: "synced", EventBoot: "boot", EventCrash: "crash", EventWipe: "wipe",
 	EventPause: "pause", EventResume: "resume", EventClock: "clock", EventCut: "cut", EventRestore: "restore",
 	EventDisk: "disk", EventSpoil: "spoil",
 }

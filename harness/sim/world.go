@@ -65,11 +65,11 @@ func New(cfg Config) (w *World, err error) {
 		}
 		return samplers[l]
 	}
-	seed := cfg.Seed
+	seed, places := cfg.Seed, cfg.Nodes+cfg.Spares
 	w = &World{
 		cfg:         cfg,
-		machines:    make([]machine, cfg.Nodes),
-		links:       make([]link, cfg.Nodes*cfg.Nodes),
+		machines:    make([]machine, places),
+		links:       make([]link, places*places),
 		cuts:        map[string]*cut{},
 		syncDelay:   compile(cfg.Disk.Sync),
 		clientDelay: compile(cfg.Net.Client),
@@ -77,8 +77,14 @@ func New(cfg Config) (w *World, err error) {
 		probeRand:   stream(seed, forProbe, 0, 0),
 	}
 	w.root = &vctx{w: w, parent: context.Background(), deadline: never}
-	for i := range w.links {
-		w.links[i] = link{rand: stream(seed, forLink, uint64(i), 0), delay: compile(cfg.Net.Latency)}
+	for from := range places {
+		for to := range places {
+			name := uint64(from*cfg.Nodes + to)
+			if max(from, to) >= cfg.Nodes { // spares do not shift the draws of the others
+				name = uint64(1)<<32 | uint64(from)<<16 | uint64(to)
+			}
+			w.links[w.linkIndex(from, to)] = link{rand: stream(seed, forLink, name, 0), delay: compile(cfg.Net.Latency)}
+		}
 	}
 	for _, l := range cfg.Net.Links {
 		w.links[w.linkIndex(l.Link.From, l.Link.To)].delay = compile(l.Latency)
@@ -108,7 +114,7 @@ func New(cfg Config) (w *World, err error) {
 		}
 	}()
 	defer w.recovered(&err)
-	for i := range w.machines {
+	for i := range cfg.Nodes {
 		w.machines[i].start()
 		if w.err != nil {
 			return w, w.err
@@ -331,8 +337,14 @@ func (w *World) Now() int64 { return w.now }
 // Name implements [harness.World].
 func (w *World) Name() string { return "sim" }
 
+// System implements [harness.World].
+func (w *World) System() harness.System { return w.cfg.System }
+
 // Nodes implements [harness.World].
-func (w *World) Nodes() int { return len(w.machines) }
+func (w *World) Nodes() int { return w.cfg.Nodes }
+
+// Spares implements [harness.World].
+func (w *World) Spares() int { return w.cfg.Spares }
 
 // Node gives the running node, so that a System can inspect it; nil while it is
 // down or there is no such node.

@@ -41,7 +41,12 @@ type Faults struct {
 	Partition, Kill, Pause, Clock bool
 	Bitflip                       bool // one disk spoils records
 	SlowDisk                      bool // what is made durable takes longer
+	// The members change. DiskLost: the disk of one that is replaced is gone.
+	Join, Leave, Replace, DiskLost bool
 }
+
+// members says that the members change.
+func (f Faults) members() bool { return f.Join || f.Leave || f.Replace }
 
 // FaultsOf reads the kinds out of a nemesis list.
 func FaultsOf(specs []nemesis.Spec) Faults {
@@ -49,7 +54,9 @@ func FaultsOf(specs []nemesis.Spec) Faults {
 		return slices.ContainsFunc(specs, func(s nemesis.Spec) bool { return s.Kind == kind })
 	}
 	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock"),
-		Bitflip: has("bitflip"), SlowDisk: has("slowdisk")}
+		Bitflip: has("bitflip"), SlowDisk: has("slowdisk"),
+		Join: has("join"), Leave: has("leave"), Replace: has("replace"),
+		DiskLost: slices.ContainsFunc(specs, nemesis.Spec.LosesDisk)}
 }
 
 // Expectation is what theory says of a claim.
@@ -89,6 +96,9 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 	case checkers.Available:
 		return s.available(f)
 	case checkers.Recovers:
+		if s.disbands(f) {
+			return breaks("without fsync a killed node forgets who belongs to the cluster, and may find nobody who does")
+		}
 		return holds("once everything is healed all quorums can be reached again")
 	case checkers.Tested:
 		return holds("a run that tested nothing proves nothing")
@@ -114,12 +124,21 @@ func (s Setting) repairs() bool {
 	return s.W > 1
 }
 
+// disbands says whether nodes can forget who the members are.
+func (s Setting) disbands(f Faults) bool { return s.forgets(f) && f.members() }
+
+// loses says whether the only copy of an acknowledged record can be lost with a
+// disk.
+func (s Setting) loses(f Faults) bool { return f.DiskLost && s.W == 1 }
+
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {
 	case !s.overlap():
 		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
+	case s.loses(f):
+		return breaks("an acknowledged write may be on one disk only, and is gone with it")
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so quorums need not share a node, although R+W = %d exceeds N = %d", s.R+s.W, s.N)
 	case s.Agreed:
@@ -143,6 +162,8 @@ func (s Setting) freshReads(f Faults) Expectation {
 		return breaks("R+W = %d does not exceed N = %d: a read may miss every replica that has the last completed write", s.R+s.W, s.N)
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.loses(f):
+		return breaks("a completed write may be on one disk only, and is gone with it")
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so a read may miss every node that has the last completed write")
 	case s.Agreed:
@@ -159,6 +180,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 		return breaks("without fsync a killed replica forgets what it acknowledged")
 	case f.Bitflip && !s.repairs():
 		return breaks("a damaged copy may be the only one of what was acknowledged")
+	case s.loses(f):
+		return breaks("an acknowledged write may be on one disk only, and is gone with it")
 	case s.Agreed:
 		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case !s.Logical && f.Clock:
@@ -184,6 +207,8 @@ func (s Setting) converges(f Faults) Expectation {
 		remedy = "read repair tells it only if somebody reads the key"
 	}
 	switch {
+	case s.disbands(f):
+		return breaks("without fsync a killed node forgets who belongs to the cluster, and what it has nobody may ask for")
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
 	case f.Bitflip && !s.repairs():
@@ -196,6 +221,8 @@ func (s Setting) converges(f Faults) Expectation {
 		return breaks("a replica that was down missed writes, and %s", remedy)
 	case f.Partition:
 		return breaks("a replica that was cut off missed writes, and %s", remedy)
+	case f.members():
+		return breaks("a node that is new to a key is told of it only as far as W = %d replicas must have it, and %s", s.W, remedy)
 	case f.Pause:
 		return breaks("a coordinator that wakes up after its time limit no longer sends, and %s", remedy)
 	}
@@ -209,8 +236,14 @@ func (s Setting) available(f Faults) Expectation {
 	switch {
 	case f.Kill:
 		return breaks("the clients of a killed node are refused until it is back")
+	case f.Replace:
+		return breaks("the clients of a node that is replaced are refused until they go to another")
+	case f.Leave:
+		return breaks("the clients of a node that has left are refused until they go to another")
 	case f.Pause:
 		return breaks("the clients of a paused node wait for ever")
+	case f.Partition && f.Join:
+		return breaks("while a node joins, quorums of the replicas before and after are needed, and a side may lack one of them")
 	case f.Partition && max(s.R, s.W) > 1 && s.sloppy():
 		return breaks("a side with fewer than %d nodes cannot serve", max(s.R, s.W))
 	case f.Partition && max(s.R, s.W) > 1:

@@ -44,6 +44,22 @@ func TestLastWriterWinsIsBrokenByClocksInContainers(t *testing.T) {
 	}
 }
 
+// TestReplacedWithAnEmptyDiskInContainers: under load and a partition a node dies with
+// its disk, and another takes its place. Nothing that was acknowledged is lost.
+func TestReplacedWithAnEmptyDiskInContainers(t *testing.T) {
+	out := execute(t, "abd", "replace:lost,partition", 12*time.Second)
+	require.Equal(t, checkers.Held, out.Verdict)
+	kinds := map[string]bool{}
+	for _, f := range out.Run.History.Faults {
+		kinds[f.Kind] = true
+	}
+	require.True(t, kinds["replace"] && kinds["partition"])
+	require.Len(t, out.Run.Members, 3)
+	require.Greater(t, out.Run.Members[2], 2, "a new node is among them")
+	require.Equal(t, checkers.Held, out.Result(checkers.NoLostWrites).Verdict)
+	require.Equal(t, checkers.Held, out.Result(checkers.Linearizable).Verdict)
+}
+
 func execute(t *testing.T, profile, faults string, length time.Duration) *trial.Outcome {
 	t.Helper()
 	s := experiment.Default(experiment.Docker)

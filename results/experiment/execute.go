@@ -8,6 +8,7 @@ import (
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/harness/sim"
+	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/trial"
 	"github.com/assay-chaos/assay/store/sut"
@@ -46,7 +47,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 	judge := s.judging()
 	out, err := trial.Run(ctx, test, trial.Options{
 		Start: func(ctx context.Context) (harness.World, error) {
-			return s.start(ctx, system, o, judge.Staleness.Model)
+			return s.start(ctx, system, nemesis.Spares(s.Nodes, test.Faults), o, judge.Staleness.Model)
 		},
 		Claims:   s.claimed(),
 		Judge:    judge,
@@ -77,11 +78,11 @@ func (s *Spec) sample(o Options) time.Duration {
 
 // start makes the world, and tells a model of it the delays that it knows; the
 // model may be nil.
-func (s *Spec) start(ctx context.Context, system *sut.System, o Options, model *checkers.PBS) (harness.World, error) {
+func (s *Spec) start(ctx context.Context, system *sut.System, spares int, o Options, model *checkers.PBS) (harness.World, error) {
 	if s.World == Docker {
-		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Name: s.Profile, Logf: o.Logf})
+		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Spares: spares, Name: s.Profile, Logf: o.Logf})
 	}
-	w, err := sim.New(sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed})
+	w, err := sim.New(sim.Config{System: system, Nodes: s.Nodes, Spares: spares, Seed: s.Seed})
 	if err != nil {
 		return nil, err
 	}

@@ -132,6 +132,74 @@ func TestCASPaxosHoldsInTheSimulator(t *testing.T) {
 	require.ErrorContains(t, s.Validate(), "which profile abd cannot: take profile caspaxos")
 }
 
+// What is promised holds while members come and go. Every change was proved, or the
+// run would be unknown, and a run is the same each time.
+func TestMembersChangeInTheSimulator(t *testing.T) {
+	changes := map[string]int{}
+	for i, c := range []struct{ profile, faults string }{
+		{"abd", "replace,partition"}, {"abd", "leave,kill"}, {"caspaxos", "join,partition"},
+		{"caspaxos", "replace,kill,pause"}, {"abd", "join,leave,replace,partition"}, {"majority-lww-writeback", "replace,pause"},
+	} {
+		for seed := range uint64(8) {
+			s := spec(c.profile, c.faults, 10*uint64(i)+seed)
+			s.MakeRoom()
+			out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+			require.NoError(t, err)
+			for _, r := range out.Results {
+				require.Equal(t, checkers.Held, r.Verdict, "%s under %s, seed %d: %s: %s", c.profile, c.faults, s.Seed, r.Claim, r.Reason)
+			}
+			for _, f := range out.Run.History.Faults {
+				changes[f.Kind]++
+			}
+			if seed == 0 {
+				again, err := experiment.Execute(t.Context(), s, experiment.Options{})
+				require.NoError(t, err)
+				require.Equal(t, out.Hash, again.Hash)
+			}
+		}
+	}
+	for _, kind := range []string{"join", "leave", "replace"} {
+		require.GreaterOrEqual(t, changes[kind], 16, kind)
+	}
+}
+
+// With one copy of each write a lost disk loses some.
+func TestLostDiskLosesWhatOnlyItHad(t *testing.T) {
+	for seed := range uint64(60) {
+		s := spec("one-one", "replace:lost,partition", seed)
+		s.Claims = []checkers.Claim{checkers.NoLostWrites}
+		out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+		require.NoError(t, err)
+		if out.Verdict == checkers.Broken {
+			t.Logf("broken with seed %d", seed)
+			return
+		}
+	}
+	t.Error("no seed showed that a write was lost")
+}
+
+// For a node to leave there must be one more than replicas of a key.
+func TestRoomToLeave(t *testing.T) {
+	s := spec("abd", "leave", 1)
+	require.ErrorContains(t, s.Validate(), "none of them can leave; take 4 nodes, or fewer replicas")
+	s.MakeRoom()
+	require.NoError(t, s.Validate())
+	require.Equal(t, []int{4, 3}, []int{s.Nodes, s.N})
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	out, err := experiment.Execute(t.Context(), s, experiment.Options{Dir: dir})
+	require.NoError(t, err)
+	require.Equal(t, checkers.Held, out.Verdict)
+	require.Len(t, out.Run.Members, 3)
+	run, err := results.Load(dir.Path())
+	require.NoError(t, err)
+	again, err := experiment.FromRecord(run.Test)
+	require.NoError(t, err)
+	replayed, err := experiment.Execute(t.Context(), again, experiment.Options{})
+	require.NoError(t, err)
+	require.Equal(t, out.Hash, replayed.Hash)
+}
+
 // Too little is never green.
 func TestTooLittleIsUnknown(t *testing.T) {
 	s := spec("abd", "partition", 1)

@@ -124,16 +124,38 @@ func (s *Spec) profile() (sut.Profile, error) {
 	// known of the outcome, and has sent everything again by then.
 	p.Timeout = s.OpTimeout / 2
 	p.Retry = p.Timeout / 10
+	if s.hasFault(nemesis.Spec.Reconfigures) {
+		// Often enough that the dead are known to be dead while a fault is
+		// in force. Without need for it runs are as they would be without.
+		p.Gossip = p.Timeout / 5
+	}
 	p.R, p.W = cmp.Or(s.R, p.R), cmp.Or(s.W, p.W)
 	return p, nil
 }
 
-// MakeRoom adds nodes if the profile needs more of them than there are replicas
-// of a key, and leaves the number of replicas as it is. What Validate would refuse
-// stays as it is too.
+// hasFault says that the nemesis has such an entry.
+func (s *Spec) hasFault(is func(nemesis.Spec) bool) bool {
+	specs, err := nemesis.Parse(s.Nemesis)
+	return err == nil && slices.ContainsFunc(specs, is)
+}
+
+// leaves says that a node leaves for good, and no other comes in its place.
+func leaves(s nemesis.Spec) bool { return s.Kind == "leave" }
+
+// MakeRoom adds nodes if the profile or the faults need more of them than there are
+// replicas of a key, and leaves the number of replicas as it is. What Validate would
+// refuse stays as it is too.
 func (s *Spec) MakeRoom() {
-	if p, err := s.profile(); err == nil && s.Nodes < p.Nodes() {
-		s.N, s.Nodes = p.N, p.Nodes()
+	p, err := s.profile()
+	if err != nil {
+		return
+	}
+	need := p.Nodes()
+	if s.hasFault(leaves) {
+		need = max(need, p.N+1)
+	}
+	if s.Nodes < need {
+		s.N, s.Nodes = p.N, need
 	}
 }
 
@@ -171,6 +193,8 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("%d nodes: take 1 to %d", s.Nodes, replica.MaxNodes)
 	case p.N < 1 || p.N > s.Nodes:
 		return fmt.Errorf("%d replicas of a key on %d nodes: take 1 to %d", p.N, s.Nodes, s.Nodes)
+	case s.Nodes == p.N && s.hasFault(leaves):
+		return fmt.Errorf("%d replicas of a key on %d nodes: none of them can leave; take %d nodes, or fewer replicas", p.N, s.Nodes, s.Nodes+1)
 	case s.Clients < 1 || s.Clients > 10_000:
 		return fmt.Errorf("%d clients: take 1 to 10000", s.Clients)
 	case s.Keys < 1:

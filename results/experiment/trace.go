@@ -11,6 +11,7 @@ import (
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/harness/sim"
+	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/trial"
 	"github.com/assay-chaos/assay/store/sut"
@@ -56,7 +57,7 @@ func (s *Spec) traced(ctx context.Context, out *trial.Outcome, dir *results.Dir)
 	}
 	again, err := trial.Run(ctx, test, trial.Options{
 		Start: func(ctx context.Context) (harness.World, error) {
-			return sim.New(sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed, Trace: c.take})
+			return sim.New(sim.Config{System: system, Nodes: s.Nodes, Spares: nemesis.Spares(s.Nodes, test.Faults), Seed: s.Seed, Trace: c.take})
 		},
 	})
 	if err != nil {

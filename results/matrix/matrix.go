@@ -9,15 +9,19 @@ package matrix
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/results/experiment"
@@ -79,6 +83,8 @@ type judged struct {
 	results []checkers.Result
 	hash    string
 	err     error
+	ops     int
+	proved  []string     // the kinds of the faults that were seen to bite and to heal
 	dir     *results.Dir // of a run that cannot be run again
 }
 
@@ -116,6 +122,7 @@ func (c *Config) spec(r row, m Mix, i int) experiment.Spec {
 	s := r.spec
 	s.Nemesis, s.Claims = m.Nemesis, c.Claims
 	s.Seed += uint64(i)
+	s.MakeRoom() // a mix may need some too
 	return s
 }
 
@@ -162,6 +169,40 @@ func (c *Config) runAll(ctx context.Context, cells []*cell, prices []priceRun) e
 	return ctx.Err()
 }
 
+// count keeps how much was tested.
+func (r *judged) count(h *history.History) {
+	r.ops = len(h.Ops)
+	for i := range h.Faults {
+		if f := &h.Faults[i]; f.Effect.OK && f.Recovery.OK {
+			r.proved = append(r.proved, f.Kind)
+		}
+	}
+}
+
+// tested tells how much was tested in all runs.
+func tested(cells []*cell) string {
+	runs, ops, faults := 0, 0, map[string]int{}
+	for _, cl := range cells {
+		for _, r := range cl.runs {
+			runs++
+			ops += r.ops
+			for _, kind := range r.proved {
+				faults[kind]++
+			}
+		}
+	}
+	text := fmt.Sprintf("%d runs, %d operations", runs, ops)
+	for i, kind := range slices.Sorted(maps.Keys(faults)) {
+		if i == 0 {
+			text += "; faults seen to bite and to heal:"
+		} else {
+			text += ","
+		}
+		text += fmt.Sprintf(" %d %s", faults[kind], kind)
+	}
+	return text
+}
+
 // runCell does run i of a cell. In a world where no run can be had again its
 // directory is made now.
 func (c *Config) runCell(ctx context.Context, cl *cell, i int) {
@@ -177,6 +218,7 @@ func (c *Config) runCell(ctx context.Context, cl *cell, i int) {
 	r.err = err
 	if out != nil {
 		r.results, r.hash = out.Results, out.Hash
+		r.count(out.Run.History)
 	}
 	cl.runs[i] = r
 }
@@ -205,7 +247,7 @@ func (c *Config) table(ctx context.Context, rows []row, cells []*cell) (*results
 	if c.Base.World != experiment.Sim {
 		kind = "runs in containers"
 	}
-	m := &results.Matrix{Command: c.Command, Title: fmt.Sprintf("Claims and what %d %s a cell showed (%s, %v each, seeds %d to %d%s)",
+	m := &results.Matrix{Command: c.Command, Tested: tested(cells), Title: fmt.Sprintf("Claims and what %d %s a cell showed (%s, %v each, seeds %d to %d%s)",
 		c.Runs, kind, sizes, c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1, others)}
 	for _, mix := range c.Mixes {
 		m.Columns = append(m.Columns, mix.Name)
@@ -336,7 +378,8 @@ func DockerBase() experiment.Spec {
 	return s
 }
 
-// ParseMixes reads a list of mix names; "" is all of Mixes.
+// ParseMixes reads a list of mixes; "" is all of Mixes. Beside the names of Mixes a
+// mix can be kinds of faults with a plus between, as in "replace+partition".
 func ParseMixes(list string) ([]Mix, error) {
 	all := Mixes()
 	if list == "" {
@@ -345,18 +388,19 @@ func ParseMixes(list string) ([]Mix, error) {
 	var out []Mix
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
-		i := 0
-		for i < len(all) && all[i].Name != word {
-			i++
+		if i := slices.IndexFunc(all, func(m Mix) bool { return m.Name == word }); i >= 0 {
+			out = append(out, all[i])
+			continue
 		}
-		if i == len(all) {
-			names := make([]string, len(all))
-			for i, m := range all {
-				names[i] = m.Name
+		faults := strings.ReplaceAll(word, "+", ",")
+		if _, err := nemesis.Parse(faults); err != nil {
+			var names []string
+			for _, m := range all {
+				names = append(names, m.Name)
 			}
-			return nil, fmt.Errorf("unknown mix of faults %q; there are: %s", word, strings.Join(names, ", "))
+			return nil, fmt.Errorf("unknown mix of faults %q: %w; there are the mixes %s, and kinds of faults with a + between", word, err, strings.Join(names, ", "))
 		}
-		out = append(out, all[i])
+		out = append(out, Mix{word, faults})
 	}
 	return out, nil
 }

@@ -195,10 +195,13 @@ func (t *trial) inWorld(log io.Writer) (run *harness.Result, err error) {
 }
 
 func (t *trial) writeLogs(d *results.Dir, w harness.World) error {
-	for n := range w.Nodes() {
+	for n := range w.Nodes() + w.Spares() {
 		text, err := w.Log(context.WithoutCancel(t.ctx), n)
 		if err != nil {
 			return fmt.Errorf("fetching the log of node %d: %w", n, err)
+		}
+		if n >= w.Nodes() && len(text) == 0 {
+			continue // a spare that was not needed
 		}
 		if err := d.WriteLog(n, text); err != nil {
 			return err
@@ -217,7 +220,7 @@ func (t *trial) judge(run *harness.Result, runErr error) *Outcome {
 		b.Time = 0
 	}
 	in := checkers.Input{
-		History: run.History, Replicas: run.Replicas, Settled: run.Settled,
+		History: run.History, Replicas: run.Replicas, Settled: run.Settled, Members: run.Members,
 		ReadBack: run.ReadBack, ReadBackSettled: run.ReadBackSettled,
 	}
 	sum := run.History.Hash()

@@ -136,6 +136,7 @@ func (r *Replica) gossipTick() {
 		own.Rested = r.epoch()
 	}
 	r.trySettle()
+	r.readRegister()
 	others := r.placement.nodes()
 	others.remove(r.cfg.ID)
 	if others == 0 {

@@ -26,6 +26,10 @@ type membership struct {
 	// next is a later view, on its way to the disk with a ticket.
 	next   *View
 	ticket uint64
+	// later is the epoch of a later view in this node's copy of the register, and
+	// reading says that it reads the register for that, see reconfigure.go.
+	later   uint64
+	reading bool
 	// entered is the ID of the last request that began before this epoch.
 	entered uint64
 	// again are the requests for changes that an epoch without a change came

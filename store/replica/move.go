@@ -34,6 +34,7 @@ const (
 	jobBury
 	jobBump
 	jobRelearn
+	jobRead // the register
 )
 
 // mover is how far this node has come with moving its records.
@@ -164,6 +165,9 @@ func (r *Replica) worked(j job, key string, done bool) {
 	switch j {
 	case jobSettle:
 		p.settling = r.membership.next != nil // else it has to be tried again
+		return
+	case jobRead:
+		r.membership.reading = false
 		return
 	case jobBump:
 		if r.collect != nil {

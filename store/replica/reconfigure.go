@@ -12,7 +12,11 @@ import "fmt"
 //	any member  ── joint → settled ──▶            the change is through
 //
 // A node need not learn from the register which view is in force: those who do
-// tell the others, and a node that acts in an old view is fenced.
+// tell the others, and a node that acts in an old view is fenced. But who has
+// proposed a view may die before it has told anybody, and forget it. Each member
+// is a replica of the register. So one that holds a later view there than the one
+// in force, and keeps on hearing nothing of it, reads the register: that completes
+// what was chosen.
 
 // reconfigure begins the change that a client asks for.
 func (r *Replica) reconfigure(q *Request) {
@@ -73,7 +77,7 @@ func (r *Replica) trySettle() {
 		missing++
 		given = given && m.Lost
 	}
-	if missing > r.cfg.leastCopies()-1 && !given {
+	if missing > r.cfg.leastQuorum()-1 && !given {
 		return
 	}
 	for _, m := range v.Members { // the first that lives does it
@@ -89,20 +93,21 @@ func (r *Replica) trySettle() {
 	r.proposeView(Request{}, &next, jobSettle)
 }
 
-// leastCopies is the smallest number of replicas that acknowledge a write.
-func (c *Config) leastCopies() int {
-	least := c.copies()
+// leastQuorum is the smallest number of replicas that acknowledge a write, or that
+// answer a read.
+func (c *Config) leastQuorum() int {
+	least := c.quorum()
 	for i := range c.Keyspaces {
-		least = min(least, c.Keyspaces[i].copies())
+		least = min(least, c.Keyspaces[i].quorum())
 	}
 	return least
 }
 
-func (u *Rules) copies() int {
+func (u *Rules) quorum() int {
 	if u.Protocol == CASPaxos {
 		return u.majority()
 	}
-	return u.W
+	return min(u.R, u.W)
 }
 
 // proposeView proposes the view that follows the one in force, for a request or
@@ -117,13 +122,33 @@ func (r *Replica) proposeView(q Request, next *View, j job) {
 	r.propose(&q, j)
 }
 
+// readRegister reads the register if this node's own copy has had a later view for
+// two calls.
+func (r *Replica) readRegister() {
+	p := &r.membership
+	later := uint64(0)
+	if rec, _, err := r.current(registerKey); err == nil && !rec.Absent() {
+		if v, err := decodeView(rec.Value); err == nil && v.Epoch > p.view.Epoch && p.next == nil {
+			later = v.Epoch
+		}
+	}
+	again := later != 0 && later == p.later
+	p.later = later
+	if again && !p.reading {
+		p.reading = true
+		r.propose(&Request{Op: Get, Key: registerKey}, jobRead)
+	}
+}
+
 // agreed takes the end of a proposal about the register: what is told is the
 // view that was agreed on, be it the proposed one or another. It says whether the
 // request has to begin again, because only a new epoch with the same members came
 // first.
 func (r *Replica) agreed(x *proposal) (again bool) {
 	value := x.request.Value
-	if x.told.Err != nil {
+	if x.request.Op == Get {
+		value = x.told.Value
+	} else if x.told.Err != nil {
 		value = x.told.Value
 		x.told = Reply{Err: &Error{Code: CodeUnavailable, Definite: true, Text: "another change of the members came first: look at them, and ask again"}}
 	}

@@ -49,9 +49,10 @@ type Member struct {
 type Change struct {
 	Add    []Member // ID and Addr
 	Remove []NodeID
-	// Lost says that the disks of the removed nodes are gone. With W = 1 they
-	// may have had the only copy of a write; so without Lost the change waits
-	// for them.
+	// Lost says that the disks of the removed nodes are gone, and so nothing
+	// can be read there any more. With W = 1 they may have had the only copy of
+	// a write, and with R = 1 they may answer reads by themselves; so without
+	// Lost the change waits for them.
 	Lost bool
 }
 

@@ -68,9 +68,12 @@ func (s *System) nodeConfig(id int, peers []docker.Peer) storenode.Config {
 	cfg := storenode.DefaultConfig()
 	s.profile.Configure(&cfg)
 	cfg.ID = id
-	cfg.Peers = make([]string, len(peers))
 	for _, peer := range peers {
-		cfg.Peers[peer.Node] = netip.AddrPortFrom(peer.Addr, peerPort).String()
+		if peer.Spare {
+			cfg.Join, cfg.Peers = true, nil // it learns who they are
+			break
+		}
+		cfg.Peers = append(cfg.Peers, netip.AddrPortFrom(peer.Addr, peerPort).String())
 	}
 	cfg.Dir = nodeData
 	cfg.ListenPeer = net.JoinHostPort("", strconv.Itoa(peerPort))
@@ -84,7 +87,7 @@ func (p Profile) Configure(cfg *storenode.Config) {
 	cfg.Protocol = p.Protocol
 	cfg.ReadRepair, cfg.AntiEntropy, cfg.Sloppy = p.ReadRepair, p.AntiEntropy, p.Sloppy
 	cfg.Stamps, cfg.WriteBack, cfg.Fsync = p.Stamps, p.WriteBack, p.Fsync
-	cfg.Timeout, cfg.Retry = p.Timeout, p.Retry
+	cfg.Timeout, cfg.Retry, cfg.Gossip = p.Timeout, p.Retry, p.Gossip
 }
 
 // Ready returns nil when the node serves. That it finds its peers is not asked:

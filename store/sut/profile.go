@@ -31,6 +31,9 @@ type Profile struct {
 	// Scrub is how many of its records a node reads in a second to find damaged
 	// ones; 0: none.
 	Scrub int
+	// Gossip is how often the nodes tell each other who is alive and who belongs
+	// to the cluster; 0: never, and the members do not change.
+	Gossip time.Duration
 	// Fsync: nothing is acknowledged before it is durable. Otherwise the
 	// operating system writes back when it likes.
 	Fsync bool
@@ -168,6 +171,8 @@ func (p Profile) config(id, nodes int) replica.Config {
 		},
 		AntiEntropy: p.AntiEntropy,
 		Scrub:       p.Scrub,
+		Gossip:      p.Gossip,
+		Join:        id >= nodes, // a spare
 		Timeout:     p.Timeout, Retry: p.Retry,
 	}
 }

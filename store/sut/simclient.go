@@ -18,8 +18,8 @@ type simClient struct {
 }
 
 func openSim(w *sim.World, node int) (harness.Client, error) {
-	if node < 0 || node >= w.Nodes() {
-		return nil, fmt.Errorf("node %d: the nodes are 0 to %d", node, w.Nodes()-1)
+	if most := w.Nodes() + w.Spares() - 1; node < 0 || node > most {
+		return nil, fmt.Errorf("node %d: the nodes are 0 to %d", node, most)
 	}
 	return &simClient{world: w, node: node}, nil
 }
