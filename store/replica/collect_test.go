@@ -91,9 +91,9 @@ func newCollectRun(t *testing.T, cfg Config, seed uint64) *collectRun {
 }
 
 // operation draws a request: cold keys are put, and deleted soon after.
-func (r *collectRun) operation() Request {
+func (r *collectRun) operation(client int) Request {
 	if r.rng.IntN(3) == 0 {
-		return r.changeRun.operation()
+		return r.changeRun.operation(client)
 	}
 	q := Request{Op: Get, Key: r.keys[len(changeKeys)+r.rng.IntN(20)]}
 	switch r.rng.IntN(5) {
@@ -113,7 +113,7 @@ func (r *collectRun) wild() {
 		client := r.rng.IntN(changeClients)
 		switch dice := r.rng.IntN(10000); {
 		case dice < 300 && r.where[client] == nil && m.core != nil:
-			r.ask(client, m, r.operation())
+			r.ask(client, m, r.operation(client))
 		case dice < 6800 && len(r.c.network) > 0:
 			for range 1 + len(r.c.network)/64 { // what is sent is delivered some time
 				r.deliver()

@@ -162,9 +162,7 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 		case m.Type == MsgRecord && m.Round == roundFetch:
 			p.answered.add(from)
 			r.see(m.Record.Stamp)
-			if m.Record.newer(p.best) {
-				p.best = m.Record
-			}
+			p.best.join(&m.Record)
 			if r.fetched(p) {
 				r.mends = append(r.mends[:i], r.mends[i+1:]...)
 				r.mended(p)

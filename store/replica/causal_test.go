@@ -1,0 +1,430 @@
+package replica
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func causal(n int) Config {
+	cfg := abd(n)
+	cfg.Stamps, cfg.WriteBack = Causal, false
+	cfg.AntiEntropy = 50 * time.Millisecond
+	return cfg
+}
+
+// shelves are the records of some replicas, as they come to be: by puts, deletes,
+// merges and losses.
+type shelves struct {
+	held [3]*Siblings
+	seq  uint64
+	seen []Context
+}
+
+func (s *shelves) step(t *rapid.T) {
+	i := rapid.IntRange(0, len(s.held)-1).Draw(t, "at")
+	seen := Context(nil)
+	if len(s.seen) > 0 && rapid.Bool().Draw(t, "seen") {
+		seen = rapid.SampledFrom(s.seen).Draw(t, "context")
+	}
+	switch rapid.IntRange(0, 9).Draw(t, "step") {
+	case 0, 1, 2, 3:
+		s.seq++
+		s.held[i] = s.held[i].put(Dot{Node: NodeID(i), Boot: 1, Seq: s.seq}, nil, seen)
+		s.seen = append(s.seen, s.held[i].Context, seen.union(just(Dot{Node: NodeID(i), Boot: 1, Seq: s.seq})))
+	case 4:
+		s.held[i], _ = s.held[i].merge(&Siblings{Context: seen})
+	case 5, 6, 7, 8:
+		s.held[i], _ = s.held[i].merge(rapid.SampledFrom(s.held[:]).Draw(t, "from"))
+		s.seen = append(s.seen, s.held[i].Context)
+	case 9:
+		s.held[i] = new(Siblings)
+	}
+}
+
+func drawShelves(t *rapid.T) *shelves {
+	s := &shelves{held: [3]*Siblings{new(Siblings), new(Siblings), new(Siblings)}}
+	for range rapid.IntRange(0, 20).Draw(t, "steps") {
+		s.step(t)
+	}
+	return s
+}
+
+func TestMergeOfSiblings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawShelves(t)
+		merge := func(a, b *Siblings) *Siblings { m, _ := a.merge(b); return m }
+		same := func(a, b *Siblings) { require.Equal(t, a.Record().Stamp, b.Record().Stamp, "%+v\n%+v", a, b) }
+		a, b, c := s.held[0], s.held[1], s.held[2]
+		for _, x := range s.held {
+			require.NoError(t, x.Validate())
+			_, more := x.merge(x)
+			require.False(t, more, "idempotent")
+		}
+		same(merge(a, b), merge(b, a))
+		same(merge(merge(a, b), c), merge(a, merge(b, c)))
+		ab, more := a.merge(b)
+		require.NoError(t, ab.Validate())
+		require.Equal(t, more, ab.Record().Stamp != a.Record().Stamp)
+		again, more := ab.merge(b)
+		require.False(t, more)
+		same(ab, again)
+		require.Equal(t, a.Born, ab.Born)
+	})
+}
+
+// A context is a set of dots, and its ranges are only how it is written.
+func TestContextIsASet(t *testing.T) {
+	const boots, seqs = 2, 6
+	draw := rapid.Custom(func(t *rapid.T) Context {
+		var c Context
+		for range rapid.IntRange(0, 5).Draw(t, "ranges") {
+			n := NodeID(rapid.IntRange(0, 1).Draw(t, "node"))
+			at := func(name string) Dot {
+				i := rapid.IntRange(0, boots*seqs-1).Draw(t, name)
+				return Dot{Node: n, Boot: uint64(i / seqs), Seq: uint64(i % seqs)}
+			}
+			a, b := at("first"), at("last")
+			if b.compare(a) < 0 {
+				a, b = b, a
+			}
+			c = c.union(Context{{First: a, Last: b}})
+		}
+		return c
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := draw.Draw(t, "a"), draw.Draw(t, "b")
+		ab := a.union(b)
+		require.NoError(t, ab.Validate())
+		require.Equal(t, ab, b.union(a))
+		for n := range NodeID(2) {
+			for i := range uint64(boots * seqs) {
+				d := Dot{Node: n, Boot: i / seqs, Seq: i % seqs}
+				require.Equal(t, a.includes(d) || b.includes(d), ab.includes(d), "%v in %v and %v", d, a, b)
+			}
+		}
+	})
+}
+
+// ledger is what clients did to keys with Causal stamps, and what they saw.
+type ledger struct {
+	t     *testing.T
+	seed  uint64
+	now   int
+	all   []*change
+	byID  map[uint64]*change
+	value map[string]*change
+	// strict: quorums meet, so that gets have to be complete, too.
+	strict bool
+	known  map[string]sight // by client and key
+}
+
+// sight is what a client knows of a key.
+type sight struct {
+	context Context
+	changes []*change
+}
+
+// change is a put or delete, or a get that is under way.
+type change struct {
+	key, value string
+	op         Op
+	over       []*change // what the client had seen
+	by         []*change // those that have seen it
+	began      int
+	acked      int // when; 0: not
+	refused    bool
+}
+
+func newLedger(t *testing.T, seed uint64) *ledger {
+	return &ledger{t: t, seed: seed, byID: make(map[uint64]*change), value: make(map[string]*change), known: make(map[string]sight)}
+}
+
+func place(client int, key string) string { return fmt.Sprint(client, key) }
+
+// draw gives a client's next request. Some write blindly.
+func (l *ledger) draw(rng *rand.Rand, client int, key string) Request {
+	l.now++
+	q := Request{Op: Get, Key: key}
+	known := l.known[place(client, key)].context
+	switch rng.IntN(8) {
+	case 0:
+		if known != nil {
+			q.Op, q.Context = Delete, known
+		}
+	case 1:
+		q.Op, q.Value = Put, fmt.Append(nil, l.now)
+	case 2, 3, 4:
+		q.Op, q.Value, q.Context = Put, fmt.Append(nil, l.now), known
+	}
+	return q
+}
+
+func (l *ledger) begin(id uint64, client int, q Request) {
+	l.now++
+	x := &change{key: q.Key, value: string(q.Value), op: q.Op, began: l.now}
+	l.byID[id] = x
+	if q.Op == Get {
+		return
+	}
+	l.all = append(l.all, x)
+	if q.Op == Put {
+		l.value[x.value] = x
+	}
+	if q.Context != nil {
+		x.over = l.known[place(client, q.Key)].changes
+		for _, o := range x.over {
+			o.by = append(o.by, x)
+		}
+	}
+}
+
+// reply takes a reply, and says whether the request was carried out.
+func (l *ledger) reply(client int, q Request, p Reply) bool {
+	l.now++
+	x := l.byID[q.ID]
+	at := place(client, q.Key)
+	if p.Err != nil {
+		x.refused = p.Err.Definite
+		return false
+	}
+	x.acked = l.now
+	switch q.Op {
+	case Get:
+		seen := l.read(p.Siblings)
+		if l.strict {
+			l.complete(q.Key, seen, x.began, "a get that began after them")
+		}
+		l.known[at] = sight{p.Siblings.Context, seen}
+	case Put:
+		l.known[at] = sight{p.Siblings.Context, append(slices.Clone(x.over), x)}
+	}
+	return true
+}
+
+// read gives the changes whose values these are.
+func (l *ledger) read(s *Siblings) []*change {
+	seen := []*change{}
+	for _, v := range s.Values {
+		x := l.value[string(v.Value)]
+		require.NotNil(l.t, x, "seed %d: nobody has put %q", l.seed, v.Value)
+		require.False(l.t, x.refused, "seed %d: the put of %q was refused for certain", l.seed, v.Value)
+		seen = append(seen, x)
+	}
+	return seen
+}
+
+// complete checks that everything acknowledged before a time is among some
+// changes, or was overwritten by someone who had seen it.
+func (l *ledger) complete(key string, seen []*change, before int, where string) {
+	there := make(map[*change]bool)
+	for _, x := range seen {
+		there[x] = true
+	}
+	var explained func(x *change) bool
+	explained = func(x *change) bool {
+		is, known := there[x]
+		if known {
+			return is
+		}
+		there[x] = false
+		for _, y := range x.by {
+			if !y.refused && (y.op == Delete || explained(y)) {
+				there[x] = true
+				return true
+			}
+		}
+		return false
+	}
+	for _, x := range l.all {
+		if x.op == Put && x.key == key && x.acked != 0 && x.acked < before {
+			require.True(l.t, explained(x), "seed %d: %s=%s was acknowledged and is lost for %s", l.seed, key, x.value, where)
+		}
+	}
+}
+
+// TestCausalSchedules lets clients put, with and without what they have seen,
+// under random schedules with lost, repeated and overtaking packets, crashes,
+// failing disks and damaged records. Nothing acknowledged is lost unless someone
+// who had seen it replaced it, reads included where quorums overlap, and in the
+// end all replicas hold the same.
+func TestCausalSchedules(t *testing.T) {
+	of5 := causal(3)
+	of5.Nodes = 5
+	sloppy := of5
+	sloppy.Sloppy = true
+	backed := causal(3)
+	backed.WriteBack, backed.ReadRepair = true, ReadRepairAsync
+	for _, c := range []struct {
+		name   string
+		cfg    Config
+		seeds  uint64
+		damage int
+	}{
+		{"3", causal(3), 800, 0},
+		{"3, read repair and write-back", backed, 400, 0},
+		{"3 of 5", of5, 400, 0},
+		{"3, records damaged", causal(3), 800, 1},
+		{"3 of 5, records damaged", of5, 400, 1},
+		{"3 of 5, sloppy", sloppy, 400, 0},
+		{"3 of 5, sloppy, records damaged", sloppy, 400, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			operations, siblings := 0, 0
+			for seed := range c.seeds {
+				o, s := causalRun(t, c.cfg, seed, c.damage)
+				operations += o
+				siblings += s
+			}
+			require.Greater(t, operations, int(c.seeds)*15, "too few operations to show anything")
+			require.Greater(t, siblings, int(c.seeds)/10, "too few siblings to show anything")
+			t.Logf("%d operations, %d keys with siblings in the end, in %d runs", operations, siblings, c.seeds)
+		})
+	}
+}
+
+func causalRun(t *testing.T, cfg Config, seed uint64, damage int) (operations, siblings int) {
+	const clients, steps = 4, 600
+	rng := rand.New(rand.NewPCG(seed, 3))
+	c, err := newCluster(cfg)
+	require.NoError(t, err)
+	c.quiet = true
+	told := newLedger(t, seed)
+	told.strict = !cfg.Sloppy
+	keys := []string{"a", "b"}
+	var where [clients]*machine
+	asker := make(map[uint64]int)
+	c.onReply = func(_ NodeID, q Request, p Reply) {
+		where[asker[q.ID]] = nil
+		if told.reply(asker[q.ID], q, p) {
+			operations++
+		}
+	}
+	ask := func(client int, m *machine, q Request) {
+		where[client] = m
+		asker[c.lastReq+1] = client
+		told.begin(c.lastReq+1, client, q)
+		c.ask(m, q)
+	}
+	damaged := 0
+	for range steps {
+		c.mono++
+		m := c.nodes[rng.IntN(len(c.nodes))]
+		switch dice := rng.IntN(100); {
+		case dice < 12:
+			client := rng.IntN(clients)
+			if where[client] == nil && m.core != nil {
+				ask(client, m, told.draw(rng, client, keys[rng.IntN(len(keys))]))
+			}
+		case dice < 70 && len(c.network) > 0:
+			c.deliver(rng.IntN(len(c.network)))
+		case dice < 73 && len(c.network) > 0:
+			i := rng.IntN(len(c.network))
+			c.network = slices.Delete(c.network, i, i+1)
+		case dice < 76 && len(c.network) > 0:
+			c.network = append(c.network, c.network[rng.IntN(len(c.network))])
+		case dice < 94 && m.core != nil:
+			c.sync(m)
+		case dice < 95 && m.core != nil:
+			c.fail(m, rng.IntN(len(m.buffer)+1))
+		case dice < 96 && m.core != nil:
+			for _, w := range m.buffer[:rng.IntN(len(m.buffer)+1)] {
+				m.reach(w)
+			}
+			c.crash(m)
+			for i := range where {
+				if where[i] == m {
+					where[i] = nil
+				}
+			}
+		case dice >= 96 && dice < 96+damage:
+			m.damage(keys[rng.IntN(len(keys))])
+			damaged++
+		case dice < 98 && m.core == nil:
+			require.NoError(t, c.start(m))
+		case dice >= 98:
+			c.advance(time.Duration(rng.Int64N(int64(cfg.Timeout / 4))))
+		}
+	}
+	for _, m := range c.nodes {
+		if m.core == nil {
+			require.NoError(t, c.start(m))
+		}
+	}
+	for range 300 {
+		c.advance(10 * time.Millisecond)
+		c.settle()
+	}
+	for _, key := range keys {
+		var first *machine
+		gone := 0
+		for _, m := range c.nodes {
+			switch rec, held := m.view[key]; {
+			case !m.core.placement.Holds(m.id, key):
+				require.False(t, held && damaged == 0, "seed %d: %s is a stray at node %d", seed, key, m.id)
+			case m.diskDamage[key] || m.core.mending(key):
+				gone++ // too many of its peers have lost it, too
+			case first == nil:
+				first = m
+			default:
+				other := first.view[key]
+				require.Equal(t, other.siblings(), rec.siblings().at(first, key), "seed %d: %s at nodes %d and %d", seed, key, first.id, m.id)
+			}
+		}
+		if gone > 0 || first == nil {
+			continue
+		}
+		rec := first.view[key]
+		told.complete(key, told.read(rec.siblings()), told.now, "everybody in the end")
+		if len(rec.siblings().Values) > 1 {
+			siblings++
+		}
+	}
+	return operations, siblings
+}
+
+// at gives the siblings as another node holds them.
+func (s *Siblings) at(m *machine, key string) *Siblings {
+	rec := m.view[key]
+	copied := *s
+	copied.Born = rec.siblings().Born
+	return &copied
+}
+
+// siblingsText tells the siblings, and the puts that nobody sees any more.
+func siblingsText(s *Siblings) string {
+	var b strings.Builder
+	for i, v := range s.Values {
+		if i > 0 {
+			b.WriteString(" | ")
+		}
+		fmt.Fprintf(&b, "%q %s", v.Value, dotText(v.Dot))
+	}
+	if len(s.Values) == 0 {
+		b.WriteString("deleted")
+	}
+	return b.String() + ", seen " + contextText(s.Context)
+}
+
+func dotText(d Dot) string { return fmt.Sprintf("%d.%d.%d", d.Node, d.Boot, d.Seq) }
+
+func contextText(c Context) string {
+	parts := []string{}
+	for _, r := range c {
+		text := dotText(r.First)
+		if r.First != r.Last {
+			text += "–" + dotText(r.Last)
+		}
+		parts = append(parts, text)
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, " ")
+}
