@@ -61,7 +61,8 @@ func TestMessagesTheCoreShallNotSee(t *testing.T) {
 	large := replica.Record{Stamp: replica.Stamp{Boot: 1}, Value: make([]byte, httpapi.MaxValue+1)}
 	for words, m := range map[string]replica.Message{
 		"unknown type 0":       {},
-		"unknown type 19":      {Type: replica.MsgForget + 1},
+		"unknown type 22":      {Type: replica.MsgCrowded + 1},
+		"range 0 is none":      {Type: replica.MsgStore, Record: replica.Record{Siblings: &replica.Siblings{Context: replica.Context{{First: replica.Dot{Seq: 2}, Last: replica.Dot{Seq: 1}}}}}},
 		"lists a key of 4097 ": {Type: replica.MsgKeys, Tree: &replica.Tree{Keys: []replica.Version{{Key: strings.Repeat("k", httpapi.MaxKey+1)}}}},
 		"key of 4097 bytes":    {Type: replica.MsgQuery, Key: strings.Repeat("k", httpapi.MaxKey+1)},
 		"value of 1048577 byt": {Type: replica.MsgStore, Record: large},

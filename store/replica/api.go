@@ -134,7 +134,7 @@ type Ballots struct {
 
 // IsZero says whether r is the record of a key of which nothing is known. Such a
 // record is left out of messages.
-func (r Record) IsZero() bool { return r.Stamp == Stamp{} && r.Ballots == nil }
+func (r Record) IsZero() bool { return r.Stamp == Stamp{} && r.Ballots == nil && r.Siblings == nil }
 
 // Absent says whether r shows no value: never written, or deleted.
 func (r Record) Absent() bool { return r.Stamp == Stamp{} || r.Deleted }

@@ -263,7 +263,7 @@ func (r *Record) join(other *Record) bool {
 		return true
 	}
 	merged, more := r.siblings().merge(other.siblings())
-	if !more && r.Siblings != nil {
+	if !more && (r.Siblings != nil || r.Stamp == Stamp{}) {
 		return false
 	}
 	*r = merged.Record()

@@ -26,7 +26,7 @@ type cluster struct {
 	contexts map[string]Context
 	naming   map[uint64]string
 	onReply  func(node NodeID, q Request, p Reply)
-	onWrite func(m *machine, w Write)
+	onWrite  func(m *machine, w Write)
 }
 
 type packet struct {
