@@ -43,7 +43,7 @@ func CheckConverges(in Input, _ Budget) Result {
 			if n == 1 {
 				first, at = r, node
 			}
-			if r.Present == first.Present && (!r.Present || r.Value == first.Value) {
+			if r.Agrees(&first) {
 				continue
 			}
 			if agree && res.Violations == 0 {
@@ -104,8 +104,12 @@ func replicaText(r harness.Replica) string {
 	if !r.Present {
 		return "nothing"
 	}
-	if r.Stamp == "" {
-		return r.Value.String()
+	text := r.Value.String()
+	if r.Values != nil {
+		text = listText(r.Values, history.Value.String)
 	}
-	return r.Value.String() + " (" + r.Stamp + ")"
+	if r.Stamp == "" {
+		return text
+	}
+	return text + " (" + r.Stamp + ")"
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/assay-chaos/assay/harness/history"
@@ -176,6 +177,13 @@ func operationText(h *history.History, o *history.Op) string {
 			return "read"
 		}
 		return "read of " + val(o.Out)
+	case history.ReadAll:
+		if o.Outcome != history.OK || o.Out == history.Nil || int64(o.Out) >= int64(len(h.Lists)) {
+			return "read of all"
+		}
+		return "read of all: " + listText(h.Lists[o.Out], val)
+	case history.Add:
+		return "add of " + val(o.Arg)
 	case history.Write:
 		return "write of " + val(o.Arg)
 	case history.Append:
@@ -190,6 +198,20 @@ func operationText(h *history.History, o *history.Op) string {
 		return "txn " + txnText(h, o)
 	}
 	return o.F.String()
+}
+
+// listText gives the values of a list, the first ones of a long one.
+func listText(l history.List, val func(history.Value) string) string {
+	const most = 8
+	var words []string
+	for i, v := range l {
+		if i == most {
+			words = append(words, fmt.Sprintf("… (%d in all)", len(l)))
+			break
+		}
+		words = append(words, val(v))
+	}
+	return "[" + strings.Join(words, " ") + "]"
 }
 
 func textOf(h *history.History, v history.Value) string {

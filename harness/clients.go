@@ -41,17 +41,28 @@ func (r *run) do(ctx context.Context, worker int, op *history.Op) error {
 			return Definite(err) // nothing was sent
 		}
 	}
-	return invoke(ctx, s.client, r.test.Workload.Keys[op.Key], op)
+	return r.invokeClient(ctx, s.client, r.test.Workload.Keys[op.Key], op)
 }
 
-// invoke calls the client, and turns a panic into an error.
-func invoke(ctx context.Context, c Client, key string, op *history.Op) (err error) {
+// invokeClient calls the client, and turns a panic into an error.
+func (r *run) invokeClient(ctx context.Context, c Client, key string, op *history.Op) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = clientBug{fmt.Errorf("Client.Invoke panicked: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	return c.Invoke(ctx, key, op)
+	if op.F != history.ReadAll {
+		return c.Invoke(ctx, key, op)
+	}
+	all, ok := c.(Lister)
+	if !ok {
+		return clientBug{fmt.Errorf("the workload reads lists, and the client (%T) is no harness.Lister", c)}
+	}
+	list, err := all.InvokeAll(ctx, key, op)
+	if err == nil && list != nil {
+		op.Out = r.rec.List(list)
+	}
+	return err
 }
 
 func (r *run) openClient(ctx context.Context, s *slot) error {

@@ -14,6 +14,7 @@ package harness
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/assay-chaos/assay/harness/gen"
@@ -51,15 +52,39 @@ type Client interface {
 	Close() error
 }
 
+// A Lister is a Client whose [history.ReadAll] answers with a list of values.
+type Lister interface {
+	Client
+	// InvokeAll performs a ReadAll on the key, and gives what it saw: nil for
+	// a key that is absent. For its error Invoke's rules hold. The list must
+	// not change any more.
+	InvokeAll(ctx context.Context, key string, op *history.Op) (history.List, error)
+}
+
 // Replica is what one replica holds for one key.
 type Replica struct {
 	Present bool
 	Value   history.Value
-	Stamp   string // the version, as the system prints it; may be empty
+	// Values are all that it holds, ascending, where a key can have several
+	// values; then Value means nothing. nil: it has one.
+	Values history.List
+	Stamp  string // the version, as the system prints it; may be empty
 	// Elsewhere says that the node is no replica of the key: the key lives on
 	// other nodes, and what this one holds does not matter. A replica that
 	// should have the key and lacks it is not Elsewhere, it is not Present.
 	Elsewhere bool
+}
+
+// Agrees says that two replicas of a key show the same. Stamps are not compared:
+// what a client sees is the values.
+func (r *Replica) Agrees(other *Replica) bool {
+	if !r.Present || !other.Present {
+		return r.Present == other.Present
+	}
+	if r.Values != nil || other.Values != nil {
+		return slices.Equal(r.Values, other.Values)
+	}
+	return r.Value == other.Value
 }
 
 // Workload says what the clients do.

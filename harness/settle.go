@@ -67,8 +67,7 @@ func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
 	return replicas, errs
 }
 
-// agree says whether all replicas of each key hold the same value. Stamps are
-// not compared: what a client sees is the value.
+// agree says whether all replicas of each key hold the same.
 func agree(replicas [][]Replica) bool {
 	for key := range replicas[0] {
 		var first *Replica
@@ -77,7 +76,7 @@ func agree(replicas [][]Replica) bool {
 			case x.Elsewhere:
 			case first == nil:
 				first = x
-			case x.Present != first.Present || x.Present && x.Value != first.Value:
+			case !x.Agrees(first):
 				return false
 			}
 		}

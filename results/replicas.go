@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
 )
 
 // replicaTable is what the replicas held at the end of keys that matter: the
@@ -88,11 +89,19 @@ func differ(states [][]harness.Replica, key int) bool {
 		}
 		if s := &row[key]; first == nil {
 			first = s
-		} else if s.Present != first.Present || s.Present && s.Value != first.Value {
+		} else if !s.Agrees(first) {
 			return true
 		}
 	}
 	return false
+}
+
+// heldText writes what a replica has that has something.
+func heldText(h *history.History, r *harness.Replica) string {
+	if r.Values != nil {
+		return listText(h, r.Values)
+	}
+	return valueText(h, r.Value)
 }
 
 func replicaRowOf(run *Run, key int) replicaRow {
@@ -105,7 +114,7 @@ func replicaRowOf(run *Run, key int) replicaRow {
 		if !c.Unread && !c.Elsewhere {
 			c.Text, c.Stamp = "nothing", s[key].Stamp
 			if s[key].Present {
-				c.Text = valueText(h, s[key].Value)
+				c.Text = heldText(h, &s[key])
 			}
 			votes[c.Text]++
 		}

@@ -194,7 +194,7 @@ func (d *Dir) WriteReplicas(r Replicas) error {
 		}
 		out.Nodes[node] = make([]replicaJSON, len(row))
 		for key, s := range row {
-			j := replicaJSON{Stamp: s.Stamp, Elsewhere: s.Elsewhere}
+			j := replicaJSON{Values: s.Values, Stamp: s.Stamp, Elsewhere: s.Elsewhere}
 			if s.Present {
 				v := int64(s.Value)
 				j.Value = &v
@@ -212,9 +212,10 @@ type replicasJSON struct {
 }
 
 type replicaJSON struct {
-	Value     *int64 `json:"value"` // null: absent
-	Stamp     string `json:"stamp,omitempty"`
-	Elsewhere bool   `json:"elsewhere,omitempty"` // the node is no replica of the key
+	Value     *int64          `json:"value"`            // null: absent
+	Values    []history.Value `json:"values,omitempty"` // all of a key that can have several
+	Stamp     string          `json:"stamp,omitempty"`
+	Elsewhere bool            `json:"elsewhere,omitempty"` // the node is no replica of the key
 }
 
 // WritePage draws the page of run, with links to the logs and key pages that
@@ -288,7 +289,7 @@ func (d *Dir) readReplicas() (*Replicas, error) {
 		}
 		r.States[node] = make([]harness.Replica, len(row))
 		for key, j := range row {
-			s := harness.Replica{Value: history.Nil, Stamp: j.Stamp, Elsewhere: j.Elsewhere}
+			s := harness.Replica{Value: history.Nil, Values: j.Values, Stamp: j.Stamp, Elsewhere: j.Elsewhere}
 			if j.Value != nil {
 				s.Present, s.Value = true, history.Value(*j.Value)
 			}

@@ -257,7 +257,7 @@ func endStates(run *Run, key int32) string {
 		case !row[key].Present:
 			parts = append(parts, fmt.Sprintf("node %d held nothing", node))
 		default:
-			parts = append(parts, fmt.Sprintf("node %d held %s", node, valueText(run.History, row[key].Value)))
+			parts = append(parts, fmt.Sprintf("node %d held %s", node, heldText(run.History, &row[key])))
 		}
 	}
 	if len(parts) == 0 {

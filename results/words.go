@@ -118,6 +118,29 @@ func valueText(h *history.History, v history.Value) string {
 	return strconv.Quote(clip(h.Texts[v], 40))
 }
 
+// listText writes values that were seen together: [1 2 3]. Of a long list it
+// writes the first ones.
+func listText(h *history.History, l history.List) string {
+	const most = 8
+	var words []string
+	for i, v := range l {
+		if i == most {
+			words = append(words, fmt.Sprintf("… (%d in all)", len(l)))
+			break
+		}
+		words = append(words, valueText(h, v))
+	}
+	return "[" + strings.Join(words, " ") + "]"
+}
+
+// seenText writes what a read of all saw.
+func seenText(h *history.History, v history.Value) string {
+	if v < 0 || int64(v) >= int64(len(h.Lists)) {
+		return "nothing"
+	}
+	return listText(h, h.Lists[v])
+}
+
 // clip keeps the beginning of a long text.
 func clip(s string, runes int) string {
 	n := 0
@@ -183,6 +206,13 @@ func brief(h *history.History, o *history.Op) string {
 		if v, ok := observed(o); ok {
 			s += " " + briefValue(h, v)
 		}
+	case history.ReadAll:
+		s = "r"
+		if o.Outcome == history.OK {
+			s += " " + clip(seenText(h, o.Out), 12)
+		}
+	case history.Add:
+		s = "+ " + briefValue(h, o.Arg)
 	case history.Write:
 		s = "w " + briefValue(h, o.Arg)
 	case history.CAS:
@@ -219,6 +249,10 @@ func deed(h *history.History, o *history.Op) string {
 	switch o.F {
 	case history.Read:
 		past, infinitive = "read "+valueText(h, o.Out), "read"
+	case history.ReadAll:
+		past, infinitive = "read "+seenText(h, o.Out), "read"
+	case history.Add:
+		past, infinitive = "added "+valueText(h, o.Arg), "add "+valueText(h, o.Arg)
 	case history.Write:
 		past, infinitive = "wrote "+valueText(h, o.Arg), "write "+valueText(h, o.Arg)
 	case history.CAS:

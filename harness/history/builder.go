@@ -129,6 +129,7 @@ var functions = map[string]F{
 	"write": Write, "put": Write, "w": Write,
 	"cas": CAS, "delete": Delete, "append": Append, "txn": Transact,
 	"acquire": Acquire, "release": Release,
+	"add": Add, "read-all": ReadAll,
 }
 
 func (b *builder) invoke(e event, at int64) error {
@@ -138,7 +139,7 @@ func (b *builder) invoke(e event, at int64) error {
 	}
 	f, ok := functions[e.f]
 	if !ok {
-		return fmt.Errorf("unknown function %q; there are read, write, cas, delete, append, get, put, txn, acquire and release", short(e.f))
+		return fmt.Errorf("unknown function %q; there are read, write, cas, delete, append, get, put, txn, acquire, release, add and read-all", short(e.f))
 	}
 	key, err := e.key.name()
 	if err != nil {
@@ -146,7 +147,7 @@ func (b *builder) invoke(e event, at int64) error {
 	}
 	p := pending{line: e.line, f: e.f, op: Op{F: f, Process: process, Key: b.r.Key(key), Node: e.node, Call: at}}
 	switch f {
-	case Write:
+	case Write, Add:
 		p.op.Arg, err = b.written(e.value)
 	case CAS:
 		p.op.Arg, p.op.Arg2, err = b.pair(e.value)
@@ -220,11 +221,15 @@ func (b *builder) output(e event, p pending, outcome Outcome) (Value, error) {
 		if outcome == OK {
 			return b.value(e.value)
 		}
+	case ReadAll:
+		if outcome == OK {
+			return b.list(e.value)
+		}
 	case Transact:
 		if outcome == OK {
 			return b.answer(e, p)
 		}
-	case Write, CAS, Append:
+	case Write, CAS, Append, Add:
 		return Nil, b.echo(e, p)
 	}
 	return Nil, nil
@@ -303,6 +308,25 @@ func (b *builder) txn(d datum) (Txn, error) {
 		t = append(t, Mop{F: f, Key: b.r.Key(key), Value: v})
 	}
 	return t, nil
+}
+
+// list gives the values that were seen together, Nil if there was nothing.
+func (b *builder) list(d datum) (Value, error) {
+	if d.isNil() {
+		return Nil, nil
+	}
+	if d.kind != kindList {
+		return Nil, fmt.Errorf("read-all sees a list like [1 2], not %v", d)
+	}
+	l := make(List, 0, len(d.items))
+	for _, item := range d.items {
+		v, err := b.value(item)
+		if err != nil {
+			return Nil, err
+		}
+		l = append(l, v)
+	}
+	return b.r.List(l), nil
 }
 
 // pair gives the values of a compare-and-set. It may expect nothing to be

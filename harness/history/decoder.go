@@ -89,6 +89,8 @@ func (d *decoder) event(tag byte) {
 				d.h.Phases = append(d.h.Phases, Phase{Name: name, Start: at, End: Never})
 			}
 		}
+	case evList:
+		d.list()
 	case evEnd:
 		if at := d.time(); d.err == nil {
 			d.endPhase(at)
@@ -200,6 +202,23 @@ func (d *decoder) txn() {
 	}
 	d.numbers = d.numbers || len(d.h.Texts) == 0 && t.numeric()
 	d.h.Txns = append(d.h.Txns, t)
+}
+
+func (d *decoder) list() {
+	n := d.count(1)
+	l := make(List, 0, n)
+	for range n {
+		l = append(l, Value(d.int()))
+	}
+	if d.err != nil {
+		return
+	}
+	if err := d.h.validList(l); err != nil {
+		d.fail("list %d: %v", len(d.h.Lists), err)
+		return
+	}
+	d.numbers = d.numbers || len(d.h.Texts) == 0 && l.numeric()
+	d.h.Lists = append(d.h.Lists, l)
 }
 
 func (d *decoder) fault() {

@@ -212,7 +212,9 @@ func appendEDN(b []byte, h *History, m moment) []byte {
 	switch {
 	case o.F == Read && m.kind == returns:
 		b = appendEDNValue(b, h, o.Out)
-	case o.F == Write || o.F == Append:
+	case o.F == ReadAll && m.kind == returns && o.Out != Nil:
+		b = appendEDNList(b, h, h.Lists[o.Out])
+	case o.F == Write || o.F == Append || o.F == Add:
 		b = appendEDNValue(b, h, o.Arg)
 	case o.F == CAS:
 		b = append(b, '[')
@@ -247,6 +249,17 @@ func appendEDN(b []byte, h *History, m moment) []byte {
 	}
 	b = append(b, ", :time "...)
 	return append(strconv.AppendInt(b, m.time, 10), '}')
+}
+
+func appendEDNList(b []byte, h *History, l List) []byte {
+	b = append(b, '[')
+	for i, v := range l {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = appendEDNValue(b, h, v)
+	}
+	return append(b, ']')
 }
 
 func appendEDNTxn(b []byte, h *History, t Txn) []byte {
@@ -317,7 +330,7 @@ func exportable(h *History) error {
 	}
 	// Writing nothing is not a value anywhere else.
 	for i := range h.Ops {
-		if o := &h.Ops[i]; o.F == Write && o.Arg == Nil || o.F == CAS && o.Arg2 == Nil {
+		if o := &h.Ops[i]; (o.F == Write || o.F == Add) && o.Arg == Nil || o.F == CAS && o.Arg2 == Nil {
 			return errors.New("operation " + strconv.Itoa(i) + " writes nil, which no other format can say; use a delete")
 		}
 	}

@@ -36,12 +36,17 @@ func facts(h *History) []fact {
 			if o.Out != Nil {
 				f.to = sayTxn(h, say, o.Out)
 			}
+		case o.F == ReadAll && o.Out != Nil:
+			for _, v := range h.Lists[o.Out] {
+				f.to += say(v) + "; "
+			}
+			f.to = "list " + f.to
 		default:
 			f.arg, f.arg2, f.to = say(o.Arg), say(o.Arg2), say(o.Out)
 			if o.F != CAS {
 				f.arg2 = ""
 			}
-			if o.F != CAS && o.F != Write && o.F != Append {
+			if o.F != CAS && o.F != Write && o.F != Append && o.F != Add {
 				f.arg = ""
 			}
 		}
@@ -111,7 +116,7 @@ func TestEDNKeepsPrecedence(t *testing.T) {
 			}
 		}
 		before, after := precedes(ops), precedes(got.Ops)
-		a, c := facts(&History{Ops: ops, Keys: h.Keys, Texts: h.Texts, Txns: h.Txns, Errors: h.Errors}), facts(got)
+		a, c := facts(&History{Ops: ops, Keys: h.Keys, Texts: h.Texts, Txns: h.Txns, Lists: h.Lists, Errors: h.Errors}), facts(got)
 		for i := range ops {
 			require.Equal(t, ops[i].Outcome, got.Ops[i].Outcome)
 			a[i].op, c[i].op = Op{}, Op{}

@@ -41,6 +41,7 @@ import (
 //	             proof: u ok, t at, s evidence
 //	10 phase     s name, t start                     ends the phase before it
 //	11 end       t                                   ends the last phase
+//	12 list      u n, n × (i value)                  from 0
 //
 // What an event refers to stands before it. The end event is the last one of a
 // recording that was closed; a file without it is cut off.
@@ -69,6 +70,7 @@ const (
 	evRecovery
 	evPhase
 	evEnd
+	evList
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -48,7 +48,7 @@ func genHistory(t *rapid.T) *History {
 	key := func() int32 { return int32(rapid.IntRange(0, len(h.Keys)-1).Draw(t, "key")) }
 	now := int64(0)
 	free := make([]int64, rapid.IntRange(1, 5).Draw(t, "processes")) // when the process is free again
-	fs := []F{Read, Write, CAS, Delete, Transact, Acquire, Release}
+	fs := []F{Read, Write, CAS, Delete, Transact, Acquire, Release, Add, ReadAll}
 	if len(h.Texts) > 0 {
 		fs = append(fs, Append)
 	}
@@ -62,7 +62,7 @@ func genHistory(t *rapid.T) *History {
 			Node: rapid.Int16Range(-1, 4).Draw(t, "node"), Outcome: Outcome(rapid.IntRange(0, 2).Draw(t, "outcome"))}
 		txn := Txn{}
 		switch o.F {
-		case Write, Append:
+		case Write, Append, Add:
 			o.Arg = value()
 		case CAS:
 			o.Arg, o.Arg2 = orNil(), value()
@@ -82,7 +82,14 @@ func genHistory(t *rapid.T) *History {
 			o.Err = uint16(rapid.IntRange(0, len(h.Errors)-1).Draw(t, "error"))
 		}
 		if hasOut(o.F, o.Outcome) {
-			if o.Out = orNil(); o.F == Transact {
+			if o.Out = orNil(); o.F == ReadAll && o.Out != Nil {
+				o.Out = Value(len(h.Lists))
+				l := List{}
+				for range rapid.IntRange(0, 4).Draw(t, "long") {
+					l = append(l, orNil())
+				}
+				h.Lists = append(h.Lists, l)
+			} else if o.F == Transact {
 				out := slices.Clone(txn)
 				for i := range out {
 					if out[i].F == Read {

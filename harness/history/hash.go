@@ -7,7 +7,7 @@ import (
 )
 
 // Hash is the SHA-256 of everything the history holds: operations, names,
-// texts, transactions, errors, faults with their proofs, phases, and whether it
+// texts, transactions, lists, errors, faults with their proofs, phases, and whether it
 // is cut. Two simulated runs of one test and seed have the same hash.
 func (h *History) Hash() [32]byte {
 	s := summer{h: sha256.New(), buf: make([]byte, 0, 8<<10)}
@@ -24,6 +24,13 @@ func (h *History) Hash() [32]byte {
 			s.int(int64(m.F))
 			s.int(int64(m.Key))
 			s.int(int64(m.Value))
+		}
+	}
+	s.int(int64(len(h.Lists)))
+	for _, l := range h.Lists {
+		s.int(int64(len(l)))
+		for _, v := range l {
+			s.int(int64(v))
 		}
 	}
 	s.int(int64(len(h.Ops)))

@@ -15,6 +15,7 @@ type History struct {
 	Keys   []string // names of the keys, indexed by Op.Key
 	Texts  []string // text values, indexed by Value
 	Txns   []Txn    // transactions, indexed by Value
+	Lists  []List   // lists of values seen, indexed by Value
 	Errors []string // error texts, indexed by Op.Err; index 0 is ""
 	Faults []Fault  // by Start
 	Phases []Phase  // in order, without gaps
@@ -32,6 +33,10 @@ type Mop struct {
 
 // Txn is a transaction: micro-operations that take effect at one instant.
 type Txn []Mop
+
+// List is the values that one operation saw, in the order in which they were
+// told. They are texts where the history has texts.
+type List []Value
 
 // Phase is a named part of the run, [Start, End) in nanoseconds.
 type Phase struct {

@@ -221,12 +221,13 @@ func jsonDatum(v any, line int) (datum, error) {
 //
 //	type     invoke; ok: happened; fail: certainly did not; info: nobody knows
 //	process  a number; one operation at a time
-//	f        read, write, cas, delete, append, txn, acquire, release
+//	f        read, write, cas, delete, append, txn, acquire, release, add, read-all
 //	         (get and put are read and write)
 //	key      a string or a number; without it the operation has the key ""
 //	value    invoke: what is written, [from,to] of a cas, the parts of a txn
 //	         ([["read","x",null],["write","y",2]]); ok: what was read, the txn
-//	         with its reads filled in. A whole number of 64 bits, a string, or
+//	         with its reads filled in, the list that a read-all
+//	         saw ([1,2]). A whole number of 64 bits, a string, or
 //	         null; a history has numbers or strings, not both
 //	seen     the value that a failed cas saw
 //	time     nanoseconds, ascending; equal times are concurrent. Without any
@@ -377,6 +378,8 @@ func (x *jsonExporter) op(m moment) []byte {
 			x.value(`,"seen":`, o.Out)
 		case o.F == Transact:
 			x.txn(`,"value":`, o.Out)
+		case o.F == ReadAll:
+			x.list(`,"value":`, o.Out)
 		default:
 			x.value(`,"value":`, o.Out)
 		}
@@ -390,7 +393,7 @@ func (x *jsonExporter) op(m moment) []byte {
 		x.str(`,"key":`, name)
 	}
 	switch o.F {
-	case Write, Append:
+	case Write, Append, Add:
 		x.value(`,"value":`, o.Arg)
 	case CAS:
 		x.value(`,"value":[`, o.Arg)
@@ -415,6 +418,19 @@ func (x *jsonExporter) value(field string, v Value) {
 	default:
 		x.b = strconv.AppendInt(x.b, int64(v), 10)
 	}
+}
+
+func (x *jsonExporter) list(field string, l Value) {
+	x.b = append(x.b, field...)
+	sep := "["
+	for _, v := range x.h.Lists[l] {
+		x.value(sep, v)
+		sep = ","
+	}
+	if sep == "[" {
+		x.b = append(x.b, '[')
+	}
+	x.b = append(x.b, ']')
 }
 
 func (x *jsonExporter) txn(field string, t Value) {

@@ -6,8 +6,8 @@ import (
 )
 
 // Value is what an operation writes or reads. Register-like workloads use the
-// number itself. Workloads over text or transactions use it as an index into
-// History.Texts or History.Txns.
+// number itself. Workloads over text, transactions or lists use it as an index
+// into History.Texts, History.Txns or History.Lists.
 type Value int64
 
 // Nil is the absent value: a key that was never written, or an output that
@@ -39,9 +39,12 @@ const (
 	Transact              // Arg: the transaction asked for, Out: the one with its reads filled in (indices into History.Txns)
 	Acquire               // of a mutex
 	Release               // of a mutex
+	Add                   // Arg: the element that joins a set or the end of a list, or what a counter grows by
+	ReadAll               // Out: the list of values seen (index into History.Lists), Nil when absent: a set, a list, siblings
 )
 
-var fNames = [...]string{Read: "read", Write: "write", CAS: "cas", Delete: "delete", Append: "append", Transact: "txn", Acquire: "acquire", Release: "release"}
+var fNames = [...]string{Read: "read", Write: "write", CAS: "cas", Delete: "delete", Append: "append", Transact: "txn", Acquire: "acquire", Release: "release",
+	Add: "add", ReadAll: "read-all"}
 
 // String gives the lower-case name of the function, as it stands in files.
 func (f F) String() string {
@@ -52,7 +55,7 @@ func (f F) String() string {
 }
 
 // ReadOnly says that the function cannot change the system's state.
-func (f F) ReadOnly() bool { return f == Read }
+func (f F) ReadOnly() bool { return f == Read || f == ReadAll }
 
 // Outcome is how an operation ended.
 type Outcome uint8

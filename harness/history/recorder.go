@@ -142,6 +142,25 @@ func (r *Recorder) Txn(t Txn) Value {
 	return Value(len(r.tables.Txns) - 1)
 }
 
+// List gives the value that stands for a list of values. The list must not
+// change any more.
+func (r *Recorder) List(l List) Value {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.writable("list", "") {
+		return Nil
+	}
+	if err := r.tables.validList(l); err != nil {
+		r.misuse("list: %v", err)
+		return Nil
+	}
+	r.numbers = r.numbers || len(r.tables.Texts) == 0 && l.numeric()
+	r.tables.Lists = append(r.tables.Lists, nil)
+	r.enc.list(l)
+	r.spill()
+	return Value(len(r.tables.Lists) - 1)
+}
+
 // Invoke records that an operation begins, and gives the id to complete it
 // with. It takes Call, Process, Key, Node, F and the arguments from op.
 // The id is -1 for an operation that cannot be recorded.
@@ -168,7 +187,7 @@ func (r *Recorder) Invoke(op Op) (id int) {
 
 // Complete records how an operation ended: at the time at (nanoseconds), with
 // the output, if its function has one and it ended so that there is one (a
-// read or a transaction that is ok, a compare-and-set that failed), and the
+// read of any kind or a transaction that is ok, a compare-and-set that failed), and the
 // error text, "" for none. Of more than 65,534 different error texts the rest
 // are recorded as one.
 func (r *Recorder) Complete(id int, out Value, outcome Outcome, at int64, err string) {
@@ -365,7 +384,7 @@ func (r *Recorder) History() *History {
 		r.close(r.latest)
 		r.history = assemble(r.chunks, nil)
 		// The history has its own.
-		r.chunks, r.texts, r.tables.Texts, r.tables.Txns = nil, nil, nil, nil
+		r.chunks, r.texts, r.tables.Texts, r.tables.Txns, r.tables.Lists = nil, nil, nil, nil, nil
 	}
 	return r.history
 }

@@ -30,6 +30,11 @@ func (h *History) Validate() error {
 			return fmt.Errorf("transaction %d: %w", i, err)
 		}
 	}
+	for i, l := range h.Lists {
+		if err := h.validList(l); err != nil {
+			return fmt.Errorf("list %d: %w", i, err)
+		}
+	}
 	for i := range h.Ops {
 		o := &h.Ops[i]
 		err := h.validInvoke(o)
@@ -69,8 +74,8 @@ func (h *History) validInvoke(o *Op) error {
 		return fmt.Errorf("called at %d ns, which is no time of a run", o.Call)
 	}
 	switch o.F {
-	case Read, Delete, Acquire, Release:
-	case Write:
+	case Read, ReadAll, Delete, Acquire, Release:
+	case Write, Add:
 		return h.validValue(o.Arg)
 	case CAS:
 		if err := h.validValue(o.Arg); err != nil {
@@ -108,6 +113,11 @@ func (h *History) validComplete(o *Op) error {
 		return nil
 	case !hasOut(o.F, o.Outcome):
 		return fmt.Errorf("%v: a %v has no output", o.Outcome, o.F)
+	case o.F == ReadAll:
+		if o.Out < 0 || int64(o.Out) >= int64(len(h.Lists)) {
+			return fmt.Errorf("answers with list %v, but there are %d", o.Out, len(h.Lists))
+		}
+		return nil
 	case o.F != Transact:
 		return h.validValue(o.Out)
 	case o.Out < 0 || int64(o.Out) >= int64(len(h.Txns)):
@@ -119,7 +129,7 @@ func (h *History) validComplete(o *Op) error {
 // hasOut says whether an operation that ended so can have an output.
 func hasOut(f F, outcome Outcome) bool {
 	switch f {
-	case Read, Transact:
+	case Read, ReadAll, Transact:
 		return outcome == OK
 	case CAS:
 		return outcome == Fail
@@ -142,11 +152,24 @@ func (h *History) numeric(o *Op) bool {
 	if len(h.Texts) > 0 {
 		return false
 	}
-	return o.F == Write || o.F == CAS || o.F == Read && o.Out != Nil
+	return o.F == Write || o.F == Add || o.F == CAS || o.F == Read && o.Out != Nil
 }
 
 func (t Txn) numeric() bool {
 	return slices.ContainsFunc(t, func(m Mop) bool { return m.Value != Nil })
+}
+
+func (l List) numeric() bool {
+	return slices.ContainsFunc(l, func(v Value) bool { return v != Nil })
+}
+
+func (h *History) validList(l List) error {
+	for _, v := range l {
+		if err := h.validValue(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errMixed = errors.New("a text in a history whose values are numbers; a history has one kind of values")

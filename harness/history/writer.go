@@ -44,6 +44,14 @@ func (e *encoder) txn(t Txn) {
 	}
 }
 
+func (e *encoder) list(l List) {
+	e.tag(evList)
+	e.uint(uint64(len(l)))
+	for _, v := range l {
+		e.int(int64(v))
+	}
+}
+
 func (e *encoder) invoke(o *Op) {
 	e.tag(evInvoke)
 	e.uint(uint64(o.F)<<2 | e.bit(o.Arg2 != 0)<<1 | e.bit(o.Arg != 0))
@@ -155,6 +163,10 @@ func Encode(w io.Writer, h *History) error {
 	}
 	for _, t := range h.Txns {
 		e.txn(t)
+		spill()
+	}
+	for _, l := range h.Lists {
+		e.list(l)
 		spill()
 	}
 	for _, s := range h.Errors[min(1, len(h.Errors)):] {
