@@ -122,7 +122,17 @@ type ledger struct {
 	value map[string]*change
 	// strict: quorums meet, so that gets have to be complete, too.
 	strict bool
-	known  map[string]sight // by client and key
+	known  map[string]sight // by client and key; client anyone is who was the last
+	drawn  sight            // what the request that was drawn last has seen
+	gone   map[string][]replaced
+}
+
+const anyone = -1
+
+// replaced is what an acknowledged change has replaced.
+type replaced struct {
+	seen  Context
+	acked int
 }
 
 // sight is what a client knows of a key.
@@ -143,7 +153,7 @@ type change struct {
 }
 
 func newLedger(t *testing.T, seed uint64) *ledger {
-	return &ledger{t: t, seed: seed, byID: make(map[uint64]*change), value: make(map[string]*change), known: make(map[string]sight)}
+	return &ledger{t: t, seed: seed, byID: make(map[uint64]*change), value: make(map[string]*change), known: make(map[string]sight), gone: make(map[string][]replaced)}
 }
 
 func place(client int, key string) string { return fmt.Sprint(client, key) }
@@ -152,7 +162,8 @@ func place(client int, key string) string { return fmt.Sprint(client, key) }
 func (l *ledger) draw(rng *rand.Rand, client int, key string) Request {
 	l.now++
 	q := Request{Op: Get, Key: key}
-	known := l.known[place(client, key)].context
+	l.drawn = l.known[place(client, key)]
+	known := l.drawn.context
 	switch rng.IntN(8) {
 	case 0:
 		if known != nil {
@@ -178,7 +189,7 @@ func (l *ledger) begin(id uint64, client int, q Request) {
 		l.value[x.value] = x
 	}
 	if q.Context != nil {
-		x.over = l.known[place(client, q.Key)].changes
+		x.over = l.drawn.changes
 		for _, o := range x.over {
 			o.by = append(o.by, x)
 		}
@@ -189,23 +200,39 @@ func (l *ledger) begin(id uint64, client int, q Request) {
 func (l *ledger) reply(client int, q Request, p Reply) bool {
 	l.now++
 	x := l.byID[q.ID]
-	at := place(client, q.Key)
 	if p.Err != nil {
 		x.refused = p.Err.Definite
 		return false
 	}
 	x.acked = l.now
+	now := sight{p.Siblings.Context, nil}
 	switch q.Op {
 	case Get:
-		seen := l.read(p.Siblings)
+		now.changes = l.read(p.Siblings)
 		if l.strict {
-			l.complete(q.Key, seen, x.began, "a get that began after them")
+			l.complete(q.Key, now.changes, x.began, "a get that began after them")
+			l.noneBack(q.Key, p.Siblings, x.began, "a get that began after it")
 		}
-		l.known[at] = sight{p.Siblings.Context, seen}
 	case Put:
-		l.known[at] = sight{p.Siblings.Context, append(slices.Clone(x.over), x)}
+		now.changes = append(slices.Clone(x.over), x)
+	}
+	if q.Op != Get {
+		l.gone[q.Key] = append(l.gone[q.Key], replaced{q.Context, l.now})
+	}
+	if q.Op != Delete {
+		l.known[place(client, q.Key)], l.known[place(anyone, q.Key)] = now, now
 	}
 	return true
+}
+
+// noneBack checks that nothing is there which an acknowledged change had replaced
+// before a time.
+func (l *ledger) noneBack(key string, s *Siblings, before int, where string) {
+	for _, g := range l.gone[key] {
+		for _, v := range s.Values {
+			require.False(l.t, g.acked < before && g.seen.includes(v.Dot), "seed %d: %s=%s was replaced, and is back for %s", l.seed, key, v.Value, where)
+		}
+	}
 }
 
 // read gives the changes whose values these are.
@@ -382,6 +409,7 @@ func causalRun(t *testing.T, cfg Config, seed uint64, damage int) (operations, s
 		}
 		rec := first.view[key]
 		told.complete(key, told.read(rec.siblings()), told.now, "everybody in the end")
+		told.noneBack(key, rec.siblings(), told.now, "everybody in the end")
 		if len(rec.siblings().Values) > 1 {
 			siblings++
 		}

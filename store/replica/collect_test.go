@@ -29,6 +29,8 @@ func TestRandomCollection(t *testing.T) {
 	of5.AntiEntropy = repaired.AntiEntropy
 	strays := sloppy(Logical, 2, 2)
 	strays.AntiEntropy, strays.ReadRepair = repaired.AntiEntropy, repaired.ReadRepair
+	causalStrays := strays
+	causalStrays.Stamps = Causal
 	for _, c := range []struct {
 		name  string
 		cfg   Config
@@ -38,11 +40,17 @@ func TestRandomCollection(t *testing.T) {
 		{"abd 3, repaired", repaired, 60},
 		{"abd 3 of 5", of5, 40},
 		{"sloppy 3 of 5", strays, 40},
+		{"causal 3", causal(3), 60},
+		{"causal 3 of 5, sloppy", causalStrays, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			operations, collected, wild := 0, uint64(0), uint64(0)
 			for seed := range c.seeds * *moreSeeds {
 				run := newCollectRun(t, collecting(c.cfg), seed)
+				if c.cfg.Stamps == Causal {
+					run.told = newLedger(t, seed)
+					run.told.strict = !c.cfg.Sloppy
+				}
 				run.wild()
 				wild += run.collected
 				run.calm(changeKeys...)
@@ -50,6 +58,10 @@ func TestRandomCollection(t *testing.T) {
 				run.none(seed)
 				operations += run.done
 				collected += run.collected
+				if run.told != nil {
+					run.nothingLost(run.keys)
+					continue
+				}
 				for _, key := range run.keys {
 					if c.cfg.Sloppy {
 						break // it never promised that
@@ -101,6 +113,12 @@ func (r *collectRun) operation(client int) Request {
 		q.Op = Delete
 	case 2, 3:
 		q.Op, q.Value = Put, fmt.Append(nil, r.now)
+	}
+	if r.told != nil { // clients tell each other what they have seen
+		r.told.drawn = r.told.known[place(anyone, q.Key)]
+		if q.Context = r.told.drawn.context; q.Op == Get || q.Op == Delete && q.Context == nil {
+			q.Op, q.Context = Get, nil
+		}
 	}
 	return q
 }

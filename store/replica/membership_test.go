@@ -78,7 +78,7 @@ func TestRandomChanges(t *testing.T) {
 				operations += run.done
 				changes += int(run.epoch()-1) / 2
 				if run.told != nil {
-					run.nothingLost()
+					run.nothingLost(changeKeys)
 					continue
 				}
 				for _, key := range changeKeys {
@@ -424,8 +424,8 @@ func (r *changeRun) handedOff(seed uint64) {
 
 // nothingLost checks that all members hold the same siblings of the keys that they
 // have in common, and that no acknowledged put is missing.
-func (r *changeRun) nothingLost() {
-	for _, key := range changeKeys {
+func (r *changeRun) nothingLost(keys []string) {
+	for _, key := range keys {
 		var all *Siblings
 		for _, m := range r.newest().Members {
 			m := r.c.nodes[m.ID]
@@ -439,6 +439,7 @@ func (r *changeRun) nothingLost() {
 			require.Equal(r.t, all.Record().Stamp, rec.Stamp, "seed %d: %s at node %d", r.told.seed, key, m.id)
 		}
 		r.told.complete(key, r.told.read(all), r.told.now, "everybody in the end")
+		r.told.noneBack(key, all, r.told.now, "everybody in the end")
 	}
 }
 
