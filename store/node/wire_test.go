@@ -12,11 +12,17 @@ import (
 
 func sampleBatch() []replica.Message {
 	stamp := replica.Stamp{Counter: -7, Node: 2, Boot: 1 << 40, Seq: 9}
+	d := replica.Dot{Node: 2, Boot: 3, Seq: 4}
+	seen := replica.Context{{First: d, Last: replica.Dot{Node: 2, Boot: 3, Seq: 9}}}
+	siblings := replica.Siblings{Context: seen, Values: []replica.Sibling{{Dot: d, Value: []byte{0, 255}}}}
 	return []replica.Message{
 		{Type: replica.MsgQuery, ID: 1, Boot: 2, Round: 1, Key: "k", TagOnly: true},
 		{Type: replica.MsgRecord, ID: 1, Boot: 2, Key: "\x00\xff", Found: true, Record: replica.Record{Stamp: stamp, Value: []byte{0, 255}}},
 		{Type: replica.MsgStore, ID: 3, Boot: 2, Key: "k", Record: replica.Record{Stamp: stamp, Deleted: true}},
 		{Type: replica.MsgRefuse, ID: 1 << 63, Boot: 2},
+		{Type: replica.MsgMint, ID: 2, Boot: 2, Round: 7, Key: "k", Record: replica.Record{Value: []byte("v"), Siblings: &replica.Siblings{Context: seen}}},
+		{Type: replica.MsgMinted, ID: 2, Boot: 2, Round: 7, Key: "k", Record: replica.Record{Stamp: stamp, Siblings: &siblings}},
+		{Type: replica.MsgStore, ID: 2, Boot: 2, Round: 2, Key: "k", Record: siblings.Record()},
 		{Type: replica.MsgTree, ID: 4, Boot: 2, Tree: &replica.Tree{Depth: 2, From: 0xab << 56}},
 		{Type: replica.MsgSums, ID: 4, Boot: 2, Tree: &replica.Tree{Sums: make([]uint64, 16)}},
 		{Type: replica.MsgKeys, ID: 5, Boot: 2, Tree: &replica.Tree{To: 1<<64 - 1, Keys: []replica.Version{{Key: "\x00\xff", Stamp: stamp}}}},

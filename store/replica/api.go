@@ -108,7 +108,8 @@ type Stamp struct {
 	Seq     uint64
 }
 
-// Record is one version of a key. A tombstone is a version.
+// Record is one version of a key, or with Causal stamps all that a replica knows
+// of it. A tombstone is a version.
 type Record struct {
 	Stamp   Stamp  `cbor:"1,keyasint"`
 	Deleted bool   `cbor:"2,keyasint,omitempty"`

@@ -112,170 +112,6 @@ func TestContextIsASet(t *testing.T) {
 	})
 }
 
-// ledger is what clients did to keys with Causal stamps, and what they saw.
-type ledger struct {
-	t     *testing.T
-	seed  uint64
-	now   int
-	all   []*change
-	byID  map[uint64]*change
-	value map[string]*change
-	// strict: quorums meet, so that gets have to be complete, too.
-	strict bool
-	known  map[string]sight // by client and key; client anyone is who was the last
-	drawn  sight            // what the request that was drawn last has seen
-	gone   map[string][]replaced
-}
-
-const anyone = -1
-
-// replaced is what an acknowledged change has replaced.
-type replaced struct {
-	seen  Context
-	acked int
-}
-
-// sight is what a client knows of a key.
-type sight struct {
-	context Context
-	changes []*change
-}
-
-// change is a put or delete, or a get that is under way.
-type change struct {
-	key, value string
-	op         Op
-	over       []*change // what the client had seen
-	by         []*change // those that have seen it
-	began      int
-	acked      int // when; 0: not
-	refused    bool
-}
-
-func newLedger(t *testing.T, seed uint64) *ledger {
-	return &ledger{t: t, seed: seed, byID: make(map[uint64]*change), value: make(map[string]*change), known: make(map[string]sight), gone: make(map[string][]replaced)}
-}
-
-func place(client int, key string) string { return fmt.Sprint(client, key) }
-
-// draw gives a client's next request. Some write blindly.
-func (l *ledger) draw(rng *rand.Rand, client int, key string) Request {
-	l.now++
-	q := Request{Op: Get, Key: key}
-	l.drawn = l.known[place(client, key)]
-	known := l.drawn.context
-	switch rng.IntN(8) {
-	case 0:
-		if known != nil {
-			q.Op, q.Context = Delete, known
-		}
-	case 1:
-		q.Op, q.Value = Put, fmt.Append(nil, l.now)
-	case 2, 3, 4:
-		q.Op, q.Value, q.Context = Put, fmt.Append(nil, l.now), known
-	}
-	return q
-}
-
-func (l *ledger) begin(id uint64, client int, q Request) {
-	l.now++
-	x := &change{key: q.Key, value: string(q.Value), op: q.Op, began: l.now}
-	l.byID[id] = x
-	if q.Op == Get {
-		return
-	}
-	l.all = append(l.all, x)
-	if q.Op == Put {
-		l.value[x.value] = x
-	}
-	if q.Context != nil {
-		x.over = l.drawn.changes
-		for _, o := range x.over {
-			o.by = append(o.by, x)
-		}
-	}
-}
-
-// reply takes a reply, and says whether the request was carried out.
-func (l *ledger) reply(client int, q Request, p Reply) bool {
-	l.now++
-	x := l.byID[q.ID]
-	if p.Err != nil {
-		x.refused = p.Err.Definite
-		return false
-	}
-	x.acked = l.now
-	now := sight{p.Siblings.Context, nil}
-	switch q.Op {
-	case Get:
-		now.changes = l.read(p.Siblings)
-		if l.strict {
-			l.complete(q.Key, now.changes, x.began, "a get that began after them")
-			l.noneBack(q.Key, p.Siblings, x.began, "a get that began after it")
-		}
-	case Put:
-		now.changes = append(slices.Clone(x.over), x)
-	}
-	if q.Op != Get {
-		l.gone[q.Key] = append(l.gone[q.Key], replaced{q.Context, l.now})
-	}
-	if q.Op != Delete {
-		l.known[place(client, q.Key)], l.known[place(anyone, q.Key)] = now, now
-	}
-	return true
-}
-
-// noneBack checks that nothing is there which an acknowledged change had replaced
-// before a time.
-func (l *ledger) noneBack(key string, s *Siblings, before int, where string) {
-	for _, g := range l.gone[key] {
-		for _, v := range s.Values {
-			require.False(l.t, g.acked < before && g.seen.includes(v.Dot), "seed %d: %s=%s was replaced, and is back for %s", l.seed, key, v.Value, where)
-		}
-	}
-}
-
-// read gives the changes whose values these are.
-func (l *ledger) read(s *Siblings) []*change {
-	seen := []*change{}
-	for _, v := range s.Values {
-		x := l.value[string(v.Value)]
-		require.NotNil(l.t, x, "seed %d: nobody has put %q", l.seed, v.Value)
-		require.False(l.t, x.refused, "seed %d: the put of %q was refused for certain", l.seed, v.Value)
-		seen = append(seen, x)
-	}
-	return seen
-}
-
-// complete checks that everything acknowledged before a time is among some
-// changes, or was overwritten by someone who had seen it.
-func (l *ledger) complete(key string, seen []*change, before int, where string) {
-	there := make(map[*change]bool)
-	for _, x := range seen {
-		there[x] = true
-	}
-	var explained func(x *change) bool
-	explained = func(x *change) bool {
-		is, known := there[x]
-		if known {
-			return is
-		}
-		there[x] = false
-		for _, y := range x.by {
-			if !y.refused && (y.op == Delete || explained(y)) {
-				there[x] = true
-				return true
-			}
-		}
-		return false
-	}
-	for _, x := range l.all {
-		if x.op == Put && x.key == key && x.acked != 0 && x.acked < before {
-			require.True(l.t, explained(x), "seed %d: %s=%s was acknowledged and is lost for %s", l.seed, key, x.value, where)
-		}
-	}
-}
-
 // TestCausalSchedules lets clients put, with and without what they have seen,
 // under random schedules with lost, repeated and overtaking packets, crashes,
 // failing disks and damaged records. Nothing acknowledged is lost unless someone
@@ -455,4 +291,133 @@ func contextText(c Context) string {
 		return "nothing"
 	}
 	return strings.Join(parts, " ")
+}
+
+// A key that has values from before it had causal stamps keeps them: they are as
+// if put by one who had seen nothing, and go when somebody has seen them.
+func TestCausalAfterOtherStamps(t *testing.T) {
+	cfg := abd(3)
+	cfg.AntiEntropy = 50 * time.Millisecond
+	c, err := newCluster(cfg)
+	require.NoError(t, err)
+	c.request(c.nodes[0], Put, "k", "old")
+	c.request(c.nodes[0], Put, "gone", "old")
+	c.settle()
+	c.request(c.nodes[1], Delete, "gone", "")
+	c.settle()
+	c.cfg.Stamps, c.cfg.WriteBack = Causal, false
+	for _, m := range c.nodes {
+		c.crash(m)
+		require.NoError(t, c.start(m))
+	}
+	c.network = nil
+	var last Reply
+	c.onReply = func(_ NodeID, _ Request, p Reply) { last = p }
+	ask := func(node int, q Request) *Siblings {
+		c.ask(c.nodes[node], q)
+		c.settle()
+		require.Nil(t, last.Err)
+		return last.Siblings
+	}
+	values := func(s *Siblings) (all []string) {
+		for _, v := range s.Values {
+			all = append(all, string(v.Value))
+		}
+		return all
+	}
+	old := ask(1, Request{Op: Get, Key: "k"})
+	require.Equal(t, []string{"old"}, values(old))
+	ask(1, Request{Op: Put, Key: "k", Value: []byte("blind")})
+	require.ElementsMatch(t, []string{"old", "blind"}, values(ask(2, Request{Op: Get, Key: "k"})))
+	ask(2, Request{Op: Put, Key: "k", Value: []byte("new"), Context: old.Context})
+	require.ElementsMatch(t, []string{"new", "blind"}, values(ask(0, Request{Op: Get, Key: "k"})))
+	require.Empty(t, values(ask(0, Request{Op: Get, Key: "gone"})))
+	ask(0, Request{Op: Put, Key: "gone", Value: []byte("again")})
+	require.Equal(t, []string{"again"}, values(ask(2, Request{Op: Get, Key: "gone"})))
+	for range 100 {
+		c.advance(10 * time.Millisecond)
+		c.settle()
+	}
+	for _, key := range []string{"k", "gone"} {
+		for _, m := range c.nodes[1:] {
+			require.Equal(t, c.nodes[0].view[key].Stamp, m.view[key].Stamp, key)
+		}
+	}
+	for _, m := range c.nodes { // and nothing more to be told
+		require.Zero(t, m.core.repair.stats.Pushed+m.core.repair.stats.Pulled, "node %d", m.id)
+	}
+}
+
+// What cannot be asked for is refused at once, and told how.
+func TestCausalMistakes(t *testing.T) {
+	c, err := newCluster(causal(3))
+	require.NoError(t, err)
+	var last Reply
+	c.onReply = func(_ NodeID, _ Request, p Reply) { last = p }
+	d := Dot{Node: 1, Boot: 1, Seq: 1}
+	for words, q := range map[string]Request{
+		"give the context of that read": {Op: Delete, Key: "k"},
+		"range 0 is none":               {Op: Put, Key: "k", Context: Context{{First: d, Last: Dot{Node: 2}}}},
+		"range 1 is not behind":         {Op: Put, Key: "k", Context: Context{{First: d, Last: d}, {First: d, Last: d}}},
+		"cannot compare and set":        {Op: CAS, Key: "k"},
+	} {
+		c.ask(c.nodes[0], q)
+		require.NotNil(t, last.Err, words)
+		require.True(t, last.Err.Definite)
+		require.Contains(t, last.Err.Text, words)
+	}
+	require.Empty(t, c.network)
+	c.ask(c.nodes[0], Request{Op: Delete, Key: "k", Context: Context{}})
+	require.Nil(t, last.Err, "it has seen nothing, and takes nothing out")
+
+	plain, err := newCluster(abd(3))
+	require.NoError(t, err)
+	plain.onReply = c.onReply
+	plain.ask(plain.nodes[0], Request{Op: Put, Key: "k", Context: just(d)})
+	require.Contains(t, last.Err.Text, "leave the context out")
+
+	cfg := caspaxos(3)
+	cfg.Stamps = Causal
+	require.ErrorContains(t, cfg.Validate(), "no siblings")
+	cfg = abd(3)
+	cfg.Stamps = Causal + 1
+	require.ErrorContains(t, cfg.Validate(), "Causal (2)")
+}
+
+// A put that would make too many siblings is refused for certain by the replica
+// that is asked first. It is not when another one may have taken it.
+func TestTooManySiblings(t *testing.T) {
+	cfg := causal(3)
+	cfg.Nodes, cfg.AntiEntropy = 5, 0
+	c, err := newCluster(cfg)
+	require.NoError(t, err)
+	var last Reply
+	c.onReply = func(_ NodeID, _ Request, p Reply) { last = p }
+	const key = "v" // node 3 holds no copy, and asks node 0
+	for i := range MaxSiblings {
+		c.ask(c.nodes[0], Request{Op: Put, Key: key, Value: []byte{byte(i)}})
+		c.settle()
+		require.Nil(t, last.Err)
+	}
+	c.ask(c.nodes[3], Request{Op: Put, Key: key, Value: []byte("more")})
+	c.settle()
+	require.Equal(t, CodeSiblings, last.Err.Code)
+	require.True(t, last.Err.Definite)
+	require.Len(t, c.nodes[1].view[key].Siblings.Values, MaxSiblings)
+
+	c.ask(c.nodes[3], Request{Op: Put, Key: key, Value: []byte("more")})
+	c.network = nil // the question is lost, and another replica is asked
+	c.advance(cfg.Retry)
+	c.settle()
+	c.advance(cfg.Timeout)
+	require.NotNil(t, last.Err)
+	require.False(t, last.Err.Definite, "%v", last.Err)
+
+	big := make([]byte, MaxSiblingBytes/2)
+	for range 2 {
+		c.ask(c.nodes[0], Request{Op: Put, Key: "j", Value: big})
+		c.settle()
+	}
+	c.ask(c.nodes[0], Request{Op: Put, Key: "j", Value: []byte("x")})
+	require.Equal(t, CodeSiblings, last.Err.Code)
 }

@@ -48,6 +48,14 @@ var ErrCorrupt = errors.New("stored bytes are damaged")
 // none of those acknowledgements were of a copy that was lost since, for the
 // first round voids them too.
 //
+// With Causal stamps records are merged, so that "the newest of those that were
+// told" is all of them together, and "has the write" means that it has its dot in
+// its context: the value, or a put whose client had seen it. The argument is the
+// same. But this replica may also have made the dot of a write that is still on
+// its way to the others, and that its peers do not tell of. It will not know that
+// dot, and makes none in the same range of the context again, see [Range]: the
+// write stays one that nobody has seen, and can be completed by the others.
+//
 // W is the cluster's. A request that asked for a smaller W of its own was content
 // with fewer copies, and may lose them.
 //
