@@ -136,6 +136,16 @@ func (s *Spec) MakeRoom() {
 	}
 }
 
+// Unfit says that the profile cannot do the workload.
+func (s *Spec) Unfit() bool {
+	p, err := s.profile()
+	return err == nil && (s.Workload == CASRegister && !p.Agreed() || s.several(p))
+}
+
+// several says that the profile has several values where the workload has one, or
+// the other way.
+func (s *Spec) several(p sut.Profile) bool { return p.Causal() != (s.workloadName() == Siblings) }
+
 // claimed gives the claims to judge.
 func (s *Spec) claimed() []checkers.Claim {
 	if s.Claims != nil {
@@ -156,10 +166,10 @@ func (s *Spec) Validate() error {
 	switch {
 	case s.Workload != "" && !slices.Contains(Workloads(), s.Workload):
 		return fmt.Errorf("unknown workload %q; there are: %s", s.Workload, strings.Join(Workloads(), ", "))
-	case s.Workload == CASRegister && !p.Agreed():
-		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
-	case p.Causal() != (s.workloadName() == Siblings):
+	case s.several(p):
 		return fmt.Errorf("workload %s does not fit profile %s: a key has several values with profile causal-siblings, and workload %s reads them all", s.workloadName(), s.Profile, Siblings)
+	case s.Unfit():
+		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
 	case s.World != Sim && s.World != Docker:
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
 	case s.Nodes < 1 || s.Nodes > replica.MaxNodes:
