@@ -115,6 +115,9 @@ func (r *collectRun) operation(client int) Request {
 		q.Op, q.Value = Put, fmt.Append(nil, r.now)
 	}
 	if r.told != nil { // clients tell each other what they have seen
+		if q.Op == Put {
+			q.Value = fmt.Append(nil, "cold", r.now) // none that the ledger draws
+		}
 		r.told.drawn = r.told.known[place(anyone, q.Key)]
 		if q.Context = r.told.drawn.context; q.Op == Get || q.Op == Delete && q.Context == nil {
 			q.Op, q.Context = Get, nil

@@ -83,6 +83,7 @@ func (l *ledger) begin(id uint64, client int, q Request) {
 	}
 	l.all = append(l.all, x)
 	if q.Op == Put {
+		require.NotContains(l.t, l.value, x.value, "a value is put twice")
 		l.value[x.value] = x
 	}
 	if q.Context != nil {
