@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -20,40 +21,81 @@ func causal(n int) Config {
 }
 
 // shelves are the records of some replicas, as they come to be: by puts, deletes,
-// merges and losses.
+// merges and losses. Beside each record, and each context that was given away,
+// stand the dots that truly went into it.
 type shelves struct {
-	held [3]*Siblings
+	held [3]shelf
+	away []shelf
 	seq  uint64
-	seen []Context
+}
+
+type shelf struct {
+	*Siblings
+	dots map[Dot]bool
+}
+
+func (s shelf) with(more map[Dot]bool, siblings *Siblings) shelf {
+	all := maps.Clone(s.dots)
+	maps.Copy(all, more)
+	return shelf{siblings, all}
 }
 
 func (s *shelves) step(t *rapid.T) {
 	i := rapid.IntRange(0, len(s.held)-1).Draw(t, "at")
-	seen := Context(nil)
-	if len(s.seen) > 0 && rapid.Bool().Draw(t, "seen") {
-		seen = rapid.SampledFrom(s.seen).Draw(t, "context")
-	}
+	at := &s.held[i]
+	seen := rapid.SampledFrom(s.away).Draw(t, "seen")
 	switch rapid.IntRange(0, 9).Draw(t, "step") {
 	case 0, 1, 2, 3:
 		s.seq++
-		s.held[i] = s.held[i].put(Dot{Node: NodeID(i), Boot: 1, Seq: s.seq}, nil, seen)
-		s.seen = append(s.seen, s.held[i].Context, seen.union(just(Dot{Node: NodeID(i), Boot: 1, Seq: s.seq})))
+		d := Dot{Node: NodeID(i), Boot: 1, Seq: s.seq}
+		*at = at.with(seen.dots, at.put(d, nil, seen.Context))
+		at.dots[d] = true
+		s.away = append(s.away, *at, seen.with(map[Dot]bool{d: true}, &Siblings{Context: seen.Context.union(just(d))}))
 	case 4:
-		s.held[i], _ = s.held[i].merge(&Siblings{Context: seen})
-	case 5, 6, 7, 8:
-		s.held[i], _ = s.held[i].merge(rapid.SampledFrom(s.held[:]).Draw(t, "from"))
-		s.seen = append(s.seen, s.held[i].Context)
-	case 9:
-		s.held[i] = new(Siblings)
+		deleted, _ := at.merge(&Siblings{Context: seen.Context})
+		*at = at.with(seen.dots, deleted)
+	case 5, 6, 7, 8: // from another replica as it is, or as it has been
+		from := append(s.held[:], s.away...)
+		other := rapid.SampledFrom(from).Draw(t, "from")
+		merged, _ := at.merge(other.Siblings)
+		*at = at.with(other.dots, merged)
+		s.away = append(s.away, *at)
+	case 9: // lost, or handed off, or forgotten
+		*at = shelf{new(Siblings), map[Dot]bool{}}
 	}
 }
 
 func drawShelves(t *rapid.T) *shelves {
-	s := &shelves{held: [3]*Siblings{new(Siblings), new(Siblings), new(Siblings)}}
-	for range rapid.IntRange(0, 20).Draw(t, "steps") {
+	none := shelf{new(Siblings), map[Dot]bool{}}
+	s := &shelves{held: [3]shelf{none, none, none}, away: []shelf{none}}
+	for range rapid.IntRange(0, 30).Draw(t, "steps") {
 		s.step(t)
 	}
 	return s
+}
+
+// A context includes the dots that have gone into it, and none besides: the dot of
+// a put that nobody has seen is in no other's, so that it is dropped nowhere.
+func TestContextsAreTrue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawShelves(t)
+		for _, x := range append(s.held[:], s.away...) {
+			require.NoError(t, x.Validate())
+			for node := range NodeID(3) {
+				for seq := range s.seq {
+					d := Dot{Node: node, Boot: 1, Seq: seq + 1}
+					if made := madeBy(s, d); made {
+						require.Equal(t, x.dots[d], x.Context.includes(d), "%v in %s", d, contextText(x.Context))
+					}
+				}
+			}
+		}
+	})
+}
+
+// madeBy says whether a dot was made at all: the ranges have gaps.
+func madeBy(s *shelves, d Dot) bool {
+	return slices.ContainsFunc(s.away, func(x shelf) bool { return x.dots[d] })
 }
 
 func TestMergeOfSiblings(t *testing.T) {
@@ -61,10 +103,10 @@ func TestMergeOfSiblings(t *testing.T) {
 		s := drawShelves(t)
 		merge := func(a, b *Siblings) *Siblings { m, _ := a.merge(b); return m }
 		same := func(a, b *Siblings) { require.Equal(t, a.Record().Stamp, b.Record().Stamp, "%+v\n%+v", a, b) }
-		a, b, c := s.held[0], s.held[1], s.held[2]
+		a, b, c := s.held[0].Siblings, s.held[1].Siblings, s.held[2].Siblings
 		for _, x := range s.held {
 			require.NoError(t, x.Validate())
-			_, more := x.merge(x)
+			_, more := x.merge(x.Siblings)
 			require.False(t, more, "idempotent")
 		}
 		same(merge(a, b), merge(b, a))
