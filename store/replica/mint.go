@@ -19,7 +19,8 @@ import (
 //
 // The coordinator asks one replica: itself if it is one, or else one that it
 // expects to answer. When that does not answer within Retry it asks the next one,
-// too, and goes on with whichever answers first. The other one may have made a dot
+// too, and goes on with whichever answers first. (For itself it waits for half of
+// the request's time: it is alive, and only its disk takes long.) The other one may have made a dot
 // as well, or may yet when the message arrives late. Then there are two siblings
 // with the same value, and one who overwrites the first without having seen the
 // second leaves that one behind. Asking the same replica again, or a packet that
@@ -101,6 +102,8 @@ func (r *Replica) askMinter(x *request) {
 	case homes == 0:
 		r.fail(x, x.refused.len(), "refused")
 		return
+	case (p.asked&^x.refused).has(r.cfg.ID) && r.now.Mono < x.deadline-r.cfg.Timeout/2:
+		return // this node is there; only its disk takes long
 	case left == 0:
 		for left = homes; left != 0; {
 			if to := left.pop(); to != r.cfg.ID { // an own answer is on its way through the disk
