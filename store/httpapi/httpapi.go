@@ -110,7 +110,8 @@ type Siblings struct {
 	Context  string    `json:"context,omitempty"` // as in HeaderContext
 }
 
-// Sibling is one of the values of a key: as text, or as base64 if it is not UTF-8.
+// Sibling is one of the values of a key: as text, or as base64 if it is not UTF-8,
+// or long.
 type Sibling struct {
 	Value   *string `json:"value,omitempty"`
 	Value64 []byte  `json:"value64,omitempty"`

@@ -79,12 +79,17 @@ func tokenSum(cluster, key string, body []byte) uint64 {
 	return h.Sum64()
 }
 
+// longText is from which length on, in bytes, a sibling is base64 even if it is
+// text: escaped as JSON it could take six times as much, and an answer with all
+// siblings has to fit a frame.
+const longText = 64 << 10
+
 // siblingsOf gives the values of a key as they stand in JSON.
 func siblingsOf(s *replica.Siblings) []httpapi.Sibling {
 	all := make([]httpapi.Sibling, len(s.Values))
 	for i := range s.Values {
 		value := s.Values[i].Value
-		if utf8.Valid(value) {
+		if len(value) < longText && utf8.Valid(value) {
 			text := string(value)
 			all[i].Value = &text
 		} else {

@@ -102,7 +102,7 @@ func (r *Replica) askMinter(x *request) {
 	case homes == 0:
 		r.fail(x, x.refused.len(), "refused")
 		return
-	case (p.asked&^x.refused).has(r.cfg.ID) && r.now.Mono < x.deadline-r.cfg.Timeout/2:
+	case (p.asked &^ x.refused).has(r.cfg.ID) && r.now.Mono < x.deadline-r.cfg.Timeout/2:
 		return // this node is there; only its disk takes long
 	case left == 0:
 		for left = homes; left != 0; {
