@@ -32,6 +32,7 @@ var (
 		"stamp":   func(t int64) string { return stamp(t, 3) },
 		"nodes":   nodeList,
 		"add":     func(a, b float64) float64 { return round1(a + b) },
+		"neg":     func(a float64) float64 { return -a },
 		"inc":     func(i int) int { return i + 1 },
 		"fileURL": func(f string) string { return (&url.URL{Path: f}).EscapedPath() },
 	}).Parse(pageSource))
@@ -57,6 +58,8 @@ type pageModel struct {
 	Claims       []claimRow
 	Violations   []violation
 	Overview     *overview
+	Reach        *strips
+	Divergence   *strips
 	First        *excerpt
 	Explorer     *Explorer
 	ExplorerPart template.HTML
@@ -84,6 +87,7 @@ type violation struct {
 	Number int
 	telling
 	Excerpt *excerpt
+	Space   *spacetime
 	KeyPage string
 }
 
@@ -148,6 +152,7 @@ func page(w io.Writer, run *Run, x *Explorer) error {
 			m.First = drawExcerpt(run, nil, t.typicalLatency())
 		}
 		m.Overview = drawOverview(h, &t, m.Violations)
+		m.Reach, m.Divergence = drawReach(run), drawDivergence(run)
 		m.Faults = h.Faults[:min(len(h.Faults), mostFaults)]
 		m.MoreFaults = len(h.Faults) - len(m.Faults)
 		if h.Cut != nil {
@@ -193,6 +198,9 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 		v := violation{Number: len(m.Violations) + 1, telling: tell(run, r, 12, 6), KeyPage: keyPages[r.Key]}
 		if len(v.Steps) > 0 {
 			v.Excerpt = drawExcerpt(run, &v.telling, t.typicalLatency())
+			if len(m.Violations) == 0 {
+				v.Space = drawSpacetime(run, &v.telling, t.typicalLatency())
+			}
 		}
 		anchors[r] = fmt.Sprintf("violation-%d", v.Number)
 		byOps[same] = anchors[r]
@@ -302,6 +310,9 @@ func runFiles(run *Run) []file {
 	}
 	if run.Replicas != nil {
 		files = append(files, file{replicasFile, "what each replica held at the end"})
+	}
+	if run.Trace != nil {
+		files = append(files, file{traceFile, "messages around the violation"})
 	}
 	for _, p := range run.KeyPages {
 		what := "Porcupine's picture of a key"

@@ -64,6 +64,7 @@ func TestPages(t *testing.T) {
 		"/?profile=nonesuch":      "0 of 2 runs",
 		"/run/" + brokenRun + "/": "What went wrong",
 		"/run/" + brokenRun + "/?from=1&to=1.1&key=r0&node=1": `value="r0"`,
+		"/run/" + brokenRun + "/?from=0&to=1":                 "The messages behind it",
 		"/part/" + heldRun + "?from=1&to=1.05":                "operations from 1.000 s to 1.050 s",
 		"/file/" + brokenRun + "/test.json":                   `"profile": "majority-lww"`,
 		"/run/" + brokenRun + "/logs/node-0.log":              "boot 1",
@@ -90,7 +91,7 @@ func TestNothingOutside(t *testing.T) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	for _, path := range []string{
 		"/file/../secret.txt", "/file/%2e%2e/secret.txt", "/file/..%2fsecret.txt", "/file/runs/../../secret.txt", "/file//etc/passwd",
-		"/file/link.txt", "/file/etc/passwd", "/file/runs", "/file/", "/run/../", "/run/%2e%2e/", "/run/etc/", "/run/runs/", "/part/..", "/part/", "/file/x\x00y",
+		"/file/link.txt", "/file/etc/passwd", "/file/runs", "/file/", "/run/../", "/run/%2e%2e/", "/run/etc/", "/run/runs/", "/part/..", "/part/", "/file/x%00y",
 		"/run/" + heldRun + "/", // it has a link that leads out
 	} {
 		r, err := http.NewRequest(http.MethodGet, web.URL+"/", nil)
