@@ -41,8 +41,13 @@ type DurabilityOptions struct {
 // Where no replica could be read the reads of the recovery phase stand for
 // them: w is lost if there are reads of it that began after w was
 // acknowledged, and each of them saw an older value.
+//
+// Keys that can have several values are judged otherwise, see siblings.go.
 func NoLostWritesWith(opts DurabilityOptions) Checker {
 	return func(in Input, _ Budget) Result {
+		if SeveralValues(in.History) {
+			return siblingsKept(in)
+		}
 		res := Result{Claim: NoLostWrites, Key: -1}
 		h := in.History
 		if why := unfitForRegisters(h); why != "" {

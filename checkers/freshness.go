@@ -30,6 +30,9 @@ import (
 // broken is never linearizable. O(n log n).
 func FreshReadsWith(opts Options) Checker {
 	return func(in Input, _ Budget) Result {
+		if SeveralValues(in.History) {
+			return siblingsFresh(in)
+		}
 		res := Result{Claim: FreshReads, Key: -1}
 		h := in.History
 		if why := unfitForRegisters(h); why != "" {

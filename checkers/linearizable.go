@@ -19,6 +19,9 @@ import (
 // Porcupine within the budget where they do not.
 func LinearizableWith(opts Options) Checker {
 	return func(in Input, b Budget) Result {
+		if SeveralValues(in.History) {
+			return siblingsLinearizable(in, opts, b)
+		}
 		return CheckModel(in.History, opts.Model, opts, b)
 	}
 }

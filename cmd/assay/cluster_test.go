@@ -193,32 +193,48 @@ func TestClusterMistakes(t *testing.T) {
 }
 
 // Every command in a block "console cluster" of the store's page prints what
-// the page shows, when it is run against a fresh cluster.
+// the page shows, when it is run against a fresh cluster. A block "console cluster
+// NAME" has a cluster of its own, with that profile.
 //
 //	go test ./cmd/assay -run StorePage -update
 func TestStorePage(t *testing.T) {
 	const page = "../../store/README.md"
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
-	c := startCluster(t)
-	var here, there []string // ports as on the page, and of this cluster
-	for i, addr := range c.addrs {
-		port := fmt.Sprintf("127.0.0.1:%d", 7801+2*i)
-		here, there = append(here, port, addr), append(there, addr, port)
+	// By profile: ports as on the page to those of the cluster, and back.
+	type ports struct{ here, there *strings.Replacer }
+	clusters := make(map[string]ports)
+	start := func(profile string) ports {
+		args := []string{}
+		if profile != "" {
+			args = append(args, "--profile", profile)
+		}
+		var here, there []string
+		for i, addr := range startCluster(t, args...).addrs {
+			port := fmt.Sprintf("127.0.0.1:%d", 7801+2*i)
+			here, there = append(here, port, addr), append(there, addr, port)
+		}
+		return ports{strings.NewReplacer(here...), strings.NewReplacer(there...)}
 	}
 	var b strings.Builder
+	var at ports
 	in, shown, ran := false, true, 0
 	for line := range strings.Lines(string(text)) {
 		command, isCommand := strings.CutPrefix(line, "$ ")
+		profile, begins := strings.CutPrefix(line, "```console cluster")
 		switch {
-		case line == "```console cluster\n":
-			in = true
+		case begins:
+			profile = strings.TrimSpace(profile)
+			if _, runs := clusters[profile]; !runs {
+				clusters[profile] = start(profile)
+			}
+			in, at = true, clusters[profile]
 		case in && line == "```\n":
 			in, shown = false, true
 		case in && isCommand:
 			b.WriteString(line)
-			out, _ := exec.Command("sh", "-c", strings.NewReplacer(here...).Replace(command)).CombinedOutput() // what fails is shown
-			for o := range strings.Lines(strings.NewReplacer(there...).Replace(string(out))) {
+			out, _ := exec.Command("sh", "-c", at.here.Replace(command)).CombinedOutput() // what fails is shown
+			for o := range strings.Lines(at.there.Replace(string(out))) {
 				b.WriteString(strings.TrimRight(o, " \r\n") + "\n")
 			}
 			shown = false

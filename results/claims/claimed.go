@@ -27,6 +27,8 @@ func Claimed(profile string) []checkers.Claim {
 	case "read-one-write-all", "write-one-read-all", "majority-lww", "majority-lww-writeback",
 		"majority-query-tag", "abd", "abd-nofsync", "caspaxos":
 		return strong
+	case "causal-siblings":
+		return []checkers.Claim{checkers.FreshReads, checkers.NoLostWrites, checkers.Converges, checkers.Recovers}
 	case "sloppy-majority":
 		return []checkers.Claim{checkers.FreshReads, checkers.NoLostWrites, checkers.Converges, checkers.Available, checkers.Recovers}
 	}

@@ -17,6 +17,7 @@ type Setting struct {
 	N, R, W   int
 	Agreed    bool // a majority agrees on each change (CASPaxos); Logical and WriteBack do not matter
 	Logical   bool // stamps from a quorum, not from wall clocks
+	Causal    bool // dotted version vectors: a key can have several values
 	WriteBack bool // reads make sure that W replicas hold what they return
 	Fsync     bool // nothing is acknowledged before it is durable
 	// AntiEntropy: replicas compare their records, and get what they lack.
@@ -133,6 +134,8 @@ func (s Setting) loses(f Faults) bool { return f.DiskLost && s.W == 1 }
 
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {
+	case s.Causal:
+		return breaks("writes that have not seen each other both stay, so that a read sees several values, and a register has one")
 	case !s.overlap():
 		return breaks("R+W = %d does not exceed N = %d: a read may ask only replicas that the last write has not reached", s.R+s.W, s.N)
 	case s.forgets(f):
@@ -168,6 +171,8 @@ func (s Setting) freshReads(f Faults) Expectation {
 		return breaks("other nodes stand in for replicas that do not answer in time, so a read may miss every node that has the last completed write")
 	case s.Agreed:
 		return holds("two majorities share a replica, and the highest ballot wins")
+	case s.Causal:
+		return holds("every read quorum meets every write quorum, and a read puts together what its replicas have: the write, or one whose client had seen it")
 	case !s.Logical && f.Clock:
 		return breaks("a completed write with a stamp from a slow clock loses to an older one with a stamp from a fast clock")
 	}
@@ -184,6 +189,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 		return breaks("an acknowledged write may be on one disk only, and is gone with it")
 	case s.Agreed:
 		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
+	case s.Causal:
+		return holds("an acknowledged write is durable at W replicas, no clock and no stamp decides, and only a write whose client had seen it replaces it")
 	case !s.Logical && f.Clock:
 		return breaks("last writer wins by clock: a write acknowledged by a node whose clock is behind is overruled by an older one")
 	case s.Logical && !s.overlap():
@@ -254,6 +261,8 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("a replica that has lost a record refuses until it is repaired, and all %d are needed", s.N)
 	case s.Agreed:
 		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
+	case f.Partition && s.sloppy() && s.Causal:
+		return breaks("a write needs one of the key's replicas, and a coordinator may be cut off from all %d", s.N)
 	case f.Partition && s.sloppy():
 		return holds("one node is enough, whichever it is, and each coordinator is one itself")
 	case f.Partition && s.Nodes > s.N:

@@ -114,6 +114,34 @@ func TestABDHoldsInTheSimulator(t *testing.T) {
 	}
 }
 
+// Siblings too: nothing is lost and nothing is missed, whatever the clocks do, and
+// the replicas agree. Only a register they are not.
+func TestCausalSiblingsHoldInTheSimulator(t *testing.T) {
+	for _, nodes := range []int{3, 5} {
+		for seed := range uint64(20) {
+			s := spec("causal-siblings", "all", seed)
+			s.Nodes = nodes
+			out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+			require.NoError(t, err)
+			for _, r := range out.Results {
+				require.Equal(t, checkers.Held, r.Verdict, "%d nodes, seed %d: %s: %s", nodes, seed, r.Claim, r.Reason)
+			}
+		}
+	}
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	s := spec("causal-siblings", "", 1)
+	s.Claims = []checkers.Claim{checkers.Linearizable}
+	out, err := experiment.Execute(t.Context(), s, experiment.Options{Dir: dir})
+	require.NoError(t, err)
+	require.Equal(t, checkers.Broken, out.Verdict)
+	require.FileExists(t, dir.PagePath())
+	s.Workload = experiment.Register
+	require.ErrorContains(t, s.Validate(), "several values")
+	s.Profile, s.Workload = "abd", experiment.Siblings
+	require.ErrorContains(t, s.Validate(), "causal-siblings")
+}
+
 // CASPaxos too, with compare-and-sets.
 func TestCASPaxosHoldsInTheSimulator(t *testing.T) {
 	for _, nodes := range []int{3, 5} {

@@ -36,10 +36,11 @@ const (
 const (
 	Register    = "register"     // reads and writes
 	CASRegister = "cas-register" // with compare-and-set
+	Siblings    = "siblings"     // reads of all values, and writes that replace what was read
 )
 
 // Workloads lists what a run can do.
-func Workloads() []string { return []string{Register, CASRegister} }
+func Workloads() []string { return []string{Register, CASRegister, Siblings} }
 
 // Spec is everything that decides a run. Together with the version of assay it
 // decides a simulated run to the byte.
@@ -98,7 +99,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	}
 	return claims.Setting{
 		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
-		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
+		Causal: p.Causal(), AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
 		Scrub:  p.Scrub > 0,
 		Sloppy: p.Sloppy,
 	}, nil
@@ -162,8 +163,12 @@ func (s *Spec) MakeRoom() {
 // Unfit says that the profile cannot do the workload.
 func (s *Spec) Unfit() bool {
 	p, err := s.profile()
-	return err == nil && s.Workload == CASRegister && !p.Agreed()
+	return err == nil && (s.Workload == CASRegister && !p.Agreed() || s.several(p))
 }
+
+// several says that the profile has several values where the workload has one, or
+// the other way.
+func (s *Spec) several(p sut.Profile) bool { return p.Causal() != (s.workloadName() == Siblings) }
 
 // claimed gives the claims to judge.
 func (s *Spec) claimed() []checkers.Claim {
@@ -185,6 +190,8 @@ func (s *Spec) Validate() error {
 	switch {
 	case s.Workload != "" && !slices.Contains(Workloads(), s.Workload):
 		return fmt.Errorf("unknown workload %q; there are: %s", s.Workload, strings.Join(Workloads(), ", "))
+	case s.several(p):
+		return fmt.Errorf("workload %s does not fit profile %s: a key has several values with profile causal-siblings, and workload %s reads them all", s.workloadName(), s.Profile, Siblings)
 	case s.Unfit():
 		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
 	case s.World != Sim && s.World != Docker:
@@ -218,8 +225,11 @@ func (s *Spec) judging() checkers.JudgeOptions {
 	// hundred past its time limit.
 	o.Availability.Default = 0.99
 	o.Tested.Kinds = []history.F{history.Read, history.Write}
-	if s.workloadName() == CASRegister {
+	switch s.workloadName() {
+	case CASRegister:
 		o.Tested.Kinds = append(o.Tested.Kinds, history.CAS)
+	case Siblings:
+		o.Tested.Kinds = []history.F{history.ReadAll, history.Write, history.Add}
 	}
 	if specs, err := nemesis.Parse(s.Nemesis); err == nil {
 		o.Tested.MinFaults = len(specs)
@@ -261,8 +271,12 @@ func (s *Spec) workloadName() string {
 	if s.Workload != "" {
 		return s.Workload
 	}
-	if p, err := s.profile(); err == nil && p.Agreed() {
+	p, err := s.profile()
+	switch {
+	case err == nil && p.Agreed():
 		return CASRegister
+	case err == nil && p.Causal():
+		return Siblings
 	}
 	return Register
 }
@@ -274,8 +288,11 @@ func (s *Spec) workload() harness.Workload {
 		keys = min(int(s.Rate*s.Duration().Seconds())/opsPerKey, 10_000)
 	}
 	o := workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: opsPerKey, Rate: s.Rate}
-	if s.workloadName() == CASRegister {
+	switch s.workloadName() {
+	case CASRegister:
 		return workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: o})
+	case Siblings:
+		return workloads.Siblings(workloads.SiblingsOptions{RegisterOptions: o})
 	}
 	return workloads.Register(o)
 }

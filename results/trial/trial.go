@@ -268,7 +268,7 @@ func (t *trial) finish(d *results.Dir, out *Outcome) error {
 		return err
 	}
 	// Porcupine draws the key at which linearizability broke.
-	if r := out.Result(checkers.Linearizable); r.Verdict == checkers.Broken && r.Key >= 0 {
+	if r := out.Result(checkers.Linearizable); r.Verdict == checkers.Broken && r.Key >= 0 && !checkers.SeveralValues(out.Run.History) {
 		_, err := d.WriteKeyPage(r.Key, func(w io.Writer) error {
 			return checkers.Visualize(w, out.Run.History, r.Key, r.Ops, checkers.VisualizeOptions{Options: t.opts.Judge.Linearizable})
 		})

@@ -69,18 +69,36 @@ type Record struct {
 	Stamp string
 	// Elsewhere, of Local: the node is no replica of the key.
 	Elsewhere bool
+	// With causal stamps: Siblings are all values of the key, in no order that
+	// means anything, and Value is the only one. Context is what this read has
+	// seen, for [Context]; that of Local is empty.
+	Siblings [][]byte
+	Context  string
 }
 
 // Option changes one request.
-type Option struct{ param, value string }
+type Option struct {
+	param, value string
+	context      string
+	next         *string
+}
 
 // R makes a request wait for the answers of n replicas instead of the configured
 // number; a write waits for them where it asks for stamps.
-func R(n int) Option { return Option{httpapi.ParamR, strconv.Itoa(n)} }
+func R(n int) Option { return Option{param: httpapi.ParamR, value: strconv.Itoa(n)} }
 
 // W makes a request wait for n durable copies instead of the configured number;
 // a read waits for them where it writes back.
-func W(n int) Option { return Option{httpapi.ParamW, strconv.Itoa(n)} }
+func W(n int) Option { return Option{param: httpapi.ParamW, value: strconv.Itoa(n)} }
+
+// Context makes a put or delete with causal stamps replace what a read, or an
+// earlier put, has seen, and nothing else: see Record.Context and [Next]. A put
+// without it replaces nothing, and a delete needs it.
+func Context(seen string) Option { return Option{context: seen} }
+
+// Next keeps the context that a put or delete with causal stamps has led to, so
+// that the next one can replace this one without a read in between.
+func Next(context *string) Option { return Option{next: context} }
 
 // Get reads a key through the cluster. Its errors are definite: a read changes
 // nothing.
@@ -88,12 +106,34 @@ func (c *Client) Get(ctx context.Context, key string, opts ...Option) (Record, e
 	a, err := c.do(ctx, "get", http.MethodGet, httpapi.PathKV, key, nil, opts...)
 	var e *Error
 	if errors.As(err, &e) && e.Code == httpapi.CodeAbsent {
-		return Record{Stamp: e.stamp}, nil
+		return Record{Stamp: e.stamp, Context: e.context}, nil
+	}
+	if e != nil && e.Status == http.StatusMultipleChoices {
+		var s httpapi.Siblings
+		if err := json.Unmarshal(e.body, &s); err != nil {
+			return Record{}, c.failed("get", key, true, fmt.Errorf("answer: %w", err))
+		}
+		return Record{Found: true, Stamp: e.stamp, Siblings: values(s.Siblings), Context: e.context}, nil
 	}
 	if err != nil {
 		return Record{}, asRead(err)
 	}
-	return Record{Found: true, Value: a.body, Stamp: a.stamp}, nil
+	r := Record{Found: true, Value: a.body, Stamp: a.stamp, Context: a.context}
+	if a.context != "" {
+		r.Siblings = [][]byte{a.body}
+	}
+	return r, nil
+}
+
+func values(siblings []httpapi.Sibling) [][]byte {
+	if len(siblings) == 0 {
+		return nil
+	}
+	all := make([][]byte, len(siblings))
+	for i := range siblings {
+		all[i] = siblings[i].Bytes()
+	}
+	return all
 }
 
 // Put writes a key and gives the version written.
@@ -112,7 +152,7 @@ func (c *Client) Delete(ctx context.Context, key string, opts ...Option) (stamp 
 // and gives the version written. If the key was otherwise the error is one that
 // [Mismatch] knows. The cluster must run CASPaxos.
 func (c *Client) CAS(ctx context.Context, key string, expect, value []byte) (stamp string, err error) {
-	old := Option{httpapi.ParamExpect, httpapi.ExpectAbsent}
+	old := Option{param: httpapi.ParamExpect, value: httpapi.ExpectAbsent}
 	if expect != nil {
 		old.value = strconv.Itoa(len(expect))
 	}
@@ -147,7 +187,7 @@ func (c *Client) Local(ctx context.Context, keys ...string) ([]Record, error) {
 	}
 	recs := make([]Record, len(keys))
 	for i, r := range out.Records {
-		recs[i] = Record{Found: r.Found && !r.Deleted, Value: r.Value, Stamp: r.Stamp, Elsewhere: r.Elsewhere}
+		recs[i] = Record{Found: r.Found && !r.Deleted, Value: r.Value, Stamp: r.Stamp, Elsewhere: r.Elsewhere, Siblings: values(r.Siblings)}
 	}
 	return recs, nil
 }
@@ -172,8 +212,8 @@ func (c *Client) Health(ctx context.Context) (httpapi.Health, error) {
 
 // answer is a response with a status of 2xx.
 type answer struct {
-	stamp string
-	body  []byte
+	stamp, context string
+	body           []byte
 }
 
 // maxBody bounds what is read of an answer, in bytes. The longest are those of
@@ -207,27 +247,39 @@ func (c *Client) do(ctx context.Context, op, method, prefix, key string, body []
 	})
 	url, mark := c.scheme+"://"+c.addr+prefix+httpapi.EscapeKey(key), "?"
 	for _, o := range opts {
-		url += mark + o.param + "=" + o.value
-		mark = "&"
+		if o.param != "" {
+			url += mark + o.param + "=" + o.value
+			mark = "&"
+		}
 	}
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, c.failed(op, key, true, err)
+	}
+	for _, o := range opts {
+		if o.context != "" {
+			r.Header.Set(httpapi.HeaderContext, o.context)
+		}
 	}
 	resp, err := c.transport.RoundTrip(r)
 	if err != nil {
 		return answer{}, c.failed(op, key, !sent.Load(), err)
 	}
 	defer resp.Body.Close()
-	stamp := resp.Header.Get(httpapi.HeaderStamp)
+	stamp, seen := resp.Header.Get(httpapi.HeaderStamp), resp.Header.Get(httpapi.HeaderContext)
 	data, err := readAnswer(resp)
 	if resp.StatusCode/100 == 2 {
 		if err != nil {
 			return answer{}, c.failed(op, key, false, fmt.Errorf("answer broke off: %w", err))
 		}
-		return answer{stamp, data}, nil
+		for _, o := range opts {
+			if o.next != nil {
+				*o.next = seen
+			}
+		}
+		return answer{stamp, seen, data}, nil
 	}
-	e := &Error{Op: op, Key: key, Addr: c.addr, Status: resp.StatusCode, stamp: stamp, body: data}
+	e := &Error{Op: op, Key: key, Addr: c.addr, Status: resp.StatusCode, stamp: stamp, context: seen, body: data}
 	var told httpapi.Error
 	if json.Unmarshal(data, &told) == nil && told.Code != "" {
 		e.Code, e.Definite, e.err = told.Code, told.Definite, errors.New(told.Text)

@@ -17,10 +17,10 @@ type Error struct {
 	// will. Otherwise it may have happened, or may happen later.
 	Definite bool
 
-	err   error
-	stamp string
-	body  []byte
-	seen  *httpapi.Seen
+	err            error
+	stamp, context string
+	body           []byte
+	seen           *httpapi.Seen
 }
 
 // Error names the operation, the node and the cause.

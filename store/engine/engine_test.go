@@ -45,12 +45,19 @@ func TestReopenFindsRecords(t *testing.T) {
 			promised := replica.Record{Ballots: &replica.Ballots{Promise: record(9, "").Stamp}}
 			agreed := record(4, "value")
 			agreed.Ballots = &replica.Ballots{Promise: record(9, "").Stamp, Accepted: record(8, "").Stamp, Before: []replica.Stamp{record(3, "").Stamp, record(2, "").Stamp}}
+			d := replica.Dot{Node: 1, Boot: 3, Seq: 9}
+			causal := (&replica.Siblings{
+				Context: replica.Context{{First: d, Last: replica.Dot{Node: 1, Boot: 4, Seq: 1}}},
+				Values:  []replica.Sibling{{Dot: d, Value: []byte("value")}},
+				Born:    d,
+			}).Record()
 			require.NoError(t, e.Apply(1, []replica.Write{
 				{Key: "a", Record: record(1, "old")},
 				{Key: "a", Record: record(2, "new")},
 				{Key: "\x00/\xff", Record: tomb},
 				{Key: "promised", Record: promised},
 				{Key: "agreed", Record: agreed},
+				{Key: "causal", Record: causal},
 			}))
 			got, ok, err := e.Get("a")
 			require.NoError(t, err)
@@ -78,6 +85,17 @@ func TestReopenFindsRecords(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, ok)
 			require.Equal(t, agreed, got)
+			got, ok, err = e.Get("causal")
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, causal, got)
+			require.NoError(t, e.Scan(0, func(key string, s replica.Stamp, err error) bool {
+				require.NoError(t, err)
+				if key == "causal" {
+					require.Equal(t, causal.Stamp, s)
+				}
+				return true
+			}))
 			_, ok, err = e.Get("b")
 			require.NoError(t, err)
 			require.False(t, ok)

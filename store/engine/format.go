@@ -26,13 +26,14 @@ var ErrCorrupt = replica.ErrCorrupt
 //
 //	byte 0      format
 //	bytes 1-4   CRC-32C of the database key, the format and the body, little endian
-//	bytes 5-    body; of a record: CBOR, see diskRecord and diskAcceptor
+//	bytes 5-    body; of a record: CBOR, see diskRecord, diskAcceptor and diskCausal
 //
 // Pebble checksums its blocks and its log. The seal is end to end: it also
 // catches what is damaged in memory, or filed under the wrong key.
 const (
-	sealPlain    = 1 // meta, and records without ballots
+	sealPlain    = 1 // meta, and records without ballots and siblings
 	sealAcceptor = 2 // records of CASPaxos; unknown to programs without it
+	sealCausal   = 3 // records with siblings; unknown to programs without them
 	sealSize     = 5
 )
 
@@ -98,6 +99,9 @@ func (d diskStamp) stamp() replica.Stamp {
 }
 
 func encodeRecord(key []byte, r *replica.Record) ([]byte, error) {
+	if r.Siblings != nil {
+		return encodeCausal(key, r.Siblings)
+	}
 	d := diskRecord{
 		Counter: r.Stamp.Counter,
 		Node:    uint32(r.Stamp.Node),
@@ -128,6 +132,9 @@ func decodeRecord(key, sealed []byte) (replica.Record, error) {
 	body, err := open(key, sealed)
 	if err != nil {
 		return replica.Record{}, err
+	}
+	if sealed[0] == sealCausal {
+		return decodeCausal(body)
 	}
 	var a diskAcceptor
 	var to any = &a.Record
@@ -176,8 +183,8 @@ func open(key, sealed []byte) ([]byte, error) {
 	if got := checksum(key, sealed[0], body); got != want {
 		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrCorrupt, got, want)
 	}
-	if sealed[0] != sealPlain && sealed[0] != sealAcceptor {
-		return nil, fmt.Errorf("value has format %d, and this program knows %d and %d: it was written by a newer one", sealed[0], sealPlain, sealAcceptor)
+	if sealed[0] < sealPlain || sealed[0] > sealCausal {
+		return nil, fmt.Errorf("value has format %d, and this program knows %d to %d: it was written by a newer one", sealed[0], sealPlain, sealCausal)
 	}
 	return body, nil
 }

@@ -3,7 +3,7 @@
 // import it, and it contains neither a server nor a client.
 //
 //	PUT    /v1/kv/{key}     body: the value           204
-//	GET    /v1/kv/{key}                               200 value | 404 absent
+//	GET    /v1/kv/{key}                               200 value | 300 [Siblings] | 404 absent
 //	DELETE /v1/kv/{key}                               204
 //	POST   /v1/cas/{key}    body: a [CAS], or bytes   204 | 409 [Error] with what was seen
 //	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
@@ -23,6 +23,14 @@
 // That is for people. A program sends the bytes themselves, see [ParamExpect]:
 //
 //	printf ab | curl --data-binary @- 'localhost:7801/v1/cas/lock?expect=1'
+//
+// With causal stamps a key can have siblings: values that nobody has overwritten
+// who had seen them. Answers carry a context in [HeaderContext]: what the client
+// has seen by them. A PUT or DELETE that carries it replaces just that.
+//
+//	GET    /v1/kv/{key}     200 the only value | 300 [Siblings] | 404 absent
+//	PUT    /v1/kv/{key}     the header may be left out: it has seen nothing
+//	DELETE /v1/kv/{key}     the header is needed
 //
 // A key is everything after the prefix, percent-encoded: any bytes are
 // allowed, and a slash may stand for itself. Answers about one key carry its
@@ -75,6 +83,10 @@ const (
 	// HeaderReplicas are the nodes that hold the key, such as 0,3,4; answers
 	// under PathLocalKey have it.
 	HeaderReplicas = "X-Assay-Replicas"
+	// HeaderContext is what a client has seen of a key with causal stamps, in
+	// answers and requests under PathKV. It means something to the store only,
+	// and is good for its key alone.
+	HeaderContext = "X-Assay-Context"
 )
 
 // Limits on what a client may send, in bytes. A longer key or value is refused
@@ -103,6 +115,28 @@ type Seen struct {
 	Value64 []byte  `json:"value64,omitempty"`
 }
 
+// Siblings is the answer to a GET of a key that has several values, in no order
+// that means anything.
+type Siblings struct {
+	Siblings []Sibling `json:"siblings"`
+	Context  string    `json:"context,omitempty"` // as in HeaderContext
+}
+
+// Sibling is one of the values of a key: as text, or as base64 if it is not UTF-8,
+// or long.
+type Sibling struct {
+	Value   *string `json:"value,omitempty"`
+	Value64 []byte  `json:"value64,omitempty"`
+}
+
+// Bytes gives the value.
+func (s Sibling) Bytes() []byte {
+	if s.Value != nil {
+		return []byte(*s.Value)
+	}
+	return s.Value64
+}
+
 // CAS is the body of a compare-and-set. It names one expectation and one new
 // value, as text or (the fields with 64) as base64.
 type CAS struct {
@@ -123,6 +157,7 @@ const (
 	CodeMethod      Code = "method"       // 405
 	CodeInvalid     Code = "invalid"      // 400
 	CodeMismatch    Code = "mismatch"     // 409: compare-and-set found something else, see Error.Seen
+	CodeSiblings    Code = "siblings"     // 409: the key has too many siblings for another one
 	CodeKeyTooLong  Code = "key-too-long" // 414
 	CodeTooLarge    Code = "too-large"    // 413: the value, or what was asked for at once
 	CodeBusy        Code = "busy"         // 429: too many requests in flight at this node, or too large ones
@@ -149,6 +184,8 @@ type LocalRecord struct {
 	Deleted bool   `json:"deleted"`         // the record is a tombstone
 	Value   []byte `json:"value,omitempty"` // base64
 	Stamp   string `json:"stamp,omitempty"`
+	// Siblings are all values of a key with causal stamps; Value is the only one.
+	Siblings []Sibling `json:"siblings,omitempty"`
 	// Elsewhere: this node is no replica of the key, and not meant to have it.
 	Elsewhere bool `json:"elsewhere,omitempty"`
 }

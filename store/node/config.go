@@ -119,7 +119,7 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.R, "r", c.R, "answers a read waits for; 0: a majority")
 	f.IntVar(&c.W, "w", c.W, "durable copies a write waits for; 0: a majority")
 	f.Var((*protocolFlag)(&c.Protocol), "protocol", "how replicas come to hold one value: quorum (R and W replicas) or caspaxos (majorities; has compare-and-set)")
-	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins) or logical (one above what R replicas know)")
+	f.Var((*stampsFlag)(&c.Stamps), "stamps", "where versions come from: wall (the clock, last writer wins), logical (one above what R replicas know) or causal (dotted version vectors: values that nobody has overwritten stay as siblings)")
 	f.BoolVar(&c.WriteBack, "write-back", c.WriteBack, "a read stores what it answers at W replicas first")
 	f.Var((*readRepairFlag)(&c.ReadRepair), "read-repair", "what a read does for replicas with older records: off, or async (sends them the newest one after the answer)")
 	f.BoolVar(&c.Sloppy, "sloppy", c.Sloppy, "other nodes stand in for replicas that do not answer; needs more nodes than --n, and R+W>N no longer makes reads fresh")
@@ -309,6 +309,8 @@ func (s *stampsFlag) String() string {
 		return "wall"
 	case replica.Logical:
 		return "logical"
+	case replica.Causal:
+		return "causal"
 	}
 	return strconv.Itoa(int(*s))
 }
@@ -319,13 +321,15 @@ func (s *stampsFlag) Set(text string) error {
 		*s = stampsFlag(replica.WallClock)
 	case "logical":
 		*s = stampsFlag(replica.Logical)
+	case "causal":
+		*s = stampsFlag(replica.Causal)
 	default:
-		return fmt.Errorf("%q is neither wall nor logical", text)
+		return fmt.Errorf("%q is none of wall, logical and causal", text)
 	}
 	return nil
 }
 
-func (*stampsFlag) Type() string { return "wall|logical" }
+func (*stampsFlag) Type() string { return "wall|logical|causal" }
 
 // protocolFlag is replica.Protocol as a flag.
 type protocolFlag replica.Protocol

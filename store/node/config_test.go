@@ -38,7 +38,7 @@ func TestStampsFlag(t *testing.T) {
 	c := DefaultConfig()
 	f := pflag.NewFlagSet("node", pflag.ContinueOnError)
 	c.RegisterFlags(f)
-	require.ErrorContains(t, f.Parse([]string{"--stamps=sundial"}), "neither wall nor logical")
+	require.ErrorContains(t, f.Parse([]string{"--stamps=sundial"}), "none of wall, logical and causal")
 	require.ErrorContains(t, f.Parse([]string{"--read-repair=always"}), "neither off nor async")
 	require.ErrorContains(t, f.Parse([]string{"--protocol=raft"}), "neither quorum nor caspaxos")
 	require.ErrorContains(t, f.Parse([]string{"--anti-entropy=often"}), "neither auto nor a number with its unit")

@@ -95,7 +95,7 @@ func TestSettingsFileMistakes(t *testing.T) {
 		"id: zero":                       `node.yaml:1: id cannot be "zero": give a whole number (this node's place`,
 		"write-back: sometimes":          `give true or false`,
 		"timeout: 5":                     `timeout cannot be "5": give a number with its unit`,
-		"stamps: sundial":                `node.yaml:1: stamps cannot be "sundial": "sundial" is neither wall nor logical`,
+		"stamps: sundial":                `node.yaml:1: stamps cannot be "sundial": "sundial" is none of wall, logical and causal`,
 		"log-level: loud":                `none of debug, info`,
 		"id: 0\n\nid: 1":                 `node.yaml:3: id is set a second time, first in line 1`,
 		"id:\n":                          `node.yaml:1: id has no value`,

@@ -78,6 +78,13 @@ func (n *Node) serveKV(w http.ResponseWriter, r *http.Request, escaped string) {
 	if q.R, q.W, ok = parseQuorums(w, r.URL.RawQuery); !ok {
 		return
 	}
+	if token := r.Header.Get(httpapi.HeaderContext); token != "" && q.Op != replica.Get {
+		var err error
+		if q.Context, err = parseContext(n.cfg.Cluster, q.Key, token); err != nil {
+			refuse(w, httpapi.CodeInvalid, err.Error())
+			return
+		}
+	}
 	if q.Op == replica.Put {
 		size := bodySize(r, httpapi.MaxValue)
 		if !n.reserve(w, size) {
@@ -116,6 +123,9 @@ func (n *Node) ask(w http.ResponseWriter, q replica.Request) {
 		h.Set(httpapi.HeaderStamp, reply.Stamp.String())
 	}
 	h.Set(httpapi.HeaderReached, strconv.Itoa(reply.Reached))
+	if reply.Siblings != nil {
+		h.Set(httpapi.HeaderContext, contextToken(n.cfg.Cluster, q.Key, reply.Siblings.Context))
+	}
 	switch {
 	case reply.Err != nil && reply.Err.Code == replica.CodeMismatch:
 		fail(w, mismatch(reply))
@@ -125,6 +135,8 @@ func (n *Node) ask(w http.ResponseWriter, q replica.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case !reply.Found:
 		refuse(w, httpapi.CodeAbsent, "the key is absent")
+	case reply.Siblings != nil && len(reply.Siblings.Values) > 1:
+		writeJSON(w, http.StatusMultipleChoices, httpapi.Siblings{Siblings: siblingsOf(reply.Siblings), Context: h.Get(httpapi.HeaderContext)})
 	default:
 		writeValue(w, reply.Value)
 	}
@@ -158,7 +170,14 @@ func (n *Node) serveLocalKey(w http.ResponseWriter, r *http.Request, escaped str
 		refuse(w, httpapi.CodeAbsent, text)
 		return
 	}
-	writeValue(w, rec.Value)
+	switch s := rec.Siblings; {
+	case s == nil:
+		writeValue(w, rec.Value)
+	case len(s.Values) == 1:
+		writeValue(w, s.Values[0].Value)
+	default:
+		writeJSON(w, http.StatusMultipleChoices, httpapi.Siblings{Siblings: siblingsOf(s)})
+	}
 }
 
 // serveLocal shows what this node holds for many keys.
@@ -199,13 +218,23 @@ func (n *Node) serveLocal(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		found = found && rec.Stamp != (replica.Stamp{}) // else it has promised something, at most
-		if bytes += len(rec.Value); bytes > maxAnswer {
+		bytes += len(rec.Value)
+		if rec.Siblings != nil {
+			bytes += rec.Siblings.Size()
+		}
+		if bytes > maxAnswer {
 			refuse(w, httpapi.CodeTooLarge, fmt.Sprintf("the values of the first %d keys have more than the %d bytes that an answer may have: ask for fewer keys at a time", i+1, maxAnswer))
 			return
 		}
 		a.Records[i] = httpapi.LocalRecord{Key: escaped, Found: found, Deleted: rec.Deleted, Value: rec.Value, Elsewhere: !n.holds(key)}
 		if found {
 			a.Records[i].Stamp = rec.Stamp.String()
+		}
+		if s := rec.Siblings; s != nil {
+			a.Records[i].Siblings = siblingsOf(s)
+			if len(s.Values) == 1 {
+				a.Records[i].Value = s.Values[0].Value
+			}
 		}
 	}
 	writeJSON(w, http.StatusOK, a)
@@ -402,7 +431,7 @@ func statusOf(c httpapi.Code) int {
 		return http.StatusMethodNotAllowed
 	case httpapi.CodeInvalid:
 		return http.StatusBadRequest
-	case httpapi.CodeMismatch:
+	case httpapi.CodeMismatch, httpapi.CodeSiblings:
 		return http.StatusConflict
 	case httpapi.CodeKeyTooLong:
 		return http.StatusRequestURITooLong
@@ -426,6 +455,8 @@ func codeOf(c replica.Code) httpapi.Code {
 		return httpapi.CodeInvalid
 	case replica.CodeFull:
 		return httpapi.CodeFull
+	case replica.CodeSiblings:
+		return httpapi.CodeSiblings
 	}
 	return httpapi.CodeStorage
 }

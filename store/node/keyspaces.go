@@ -71,6 +71,9 @@ func (k Keyspace) resolve(c *Config) (replica.Keyspace, error) {
 		if !given["sloppy"] {
 			own.Sloppy = false
 		}
+		if !given["stamps"] {
+			own.Stamps = replica.Logical
+		}
 	}
 	own = own.withDefaults()
 	return replica.Keyspace{Prefix: k.Prefix, Rules: own.rules()}, nil

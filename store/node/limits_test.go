@@ -221,7 +221,7 @@ func TestOversizedBatchIsRefused(t *testing.T) {
 	s, cancel, err := p.open(within(t, 10*time.Second))
 	require.NoError(t, err)
 	defer cancel()
-	batch := make([]replica.Message, 5)
+	batch := make([]replica.Message, maxBatch/httpapi.MaxValue+1)
 	for i := range batch {
 		batch[i] = replica.Message{Type: replica.MsgStore, Key: "k", Record: replica.Record{Stamp: replica.Stamp{Boot: 1}, Value: make([]byte, httpapi.MaxValue)}}
 	}

@@ -29,7 +29,17 @@ type outbox struct {
 
 func newOutbox() *outbox { return &outbox{ready: make(chan struct{}, 1)} }
 
-func (o *outbox) stage(m replica.Message) { o.staged = append(o.staged, m) }
+// stage queues a message. One that the peer would not take is dropped: see
+// maxSiblings.
+func (o *outbox) stage(m replica.Message) {
+	if s := m.Record.Siblings; s != nil && s.Size() > maxSiblings {
+		o.mu.Lock()
+		o.dropped++
+		o.mu.Unlock()
+		return
+	}
+	o.staged = append(o.staged, m)
+}
 
 // flush makes what is staged visible to the sender.
 func (o *outbox) flush() {
@@ -97,6 +107,9 @@ func (o *outbox) waiting() (messages, bytes int) {
 // size is about what a message takes in memory and on the wire, in bytes.
 func size(m *replica.Message) int {
 	n := 64 + len(m.Key) + len(m.Record.Value)
+	if s := m.Record.Siblings; s != nil {
+		n += s.Size() + 24*len(s.Values) + 48*len(s.Context)
+	}
 	if m.Tree != nil {
 		n += 9 * len(m.Tree.Sums)
 		for i := range m.Tree.Keys {

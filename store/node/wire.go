@@ -30,9 +30,13 @@ const (
 	metaSettings = "assay-settings"
 )
 
+// maxSiblings bounds the values of one record on the wire, in bytes. It is what
+// seven replicas can come to hold together, each without knowing of the others'.
+const maxSiblings = 7 * replica.MaxSiblingBytes
+
 // maxBatch bounds a batch on the wire, in bytes: batchBytes, the message that
 // crossed that line, and the encoding around both.
-const maxBatch = 2*batchBytes + httpapi.MaxValue
+const maxBatch = 2*batchBytes + maxSiblings
 
 var streamDesc = grpc.StreamDesc{StreamName: methodName, ClientStreams: true}
 
@@ -91,7 +95,12 @@ func decodeBatch(data []byte, batch *[]replica.Message) error {
 			return fmt.Errorf("malformed batch: message %d has a key of %d bytes", i, len(m.Key))
 		case len(m.Record.Value) > httpapi.MaxValue:
 			return fmt.Errorf("malformed batch: message %d has a value of %d bytes", i, len(m.Record.Value))
-		case m.Tree == nil:
+		case m.Record.Siblings != nil:
+			if err := m.Record.Siblings.Validate(); err != nil {
+				return fmt.Errorf("malformed batch: message %d: %w", i, err)
+			}
+		}
+		if m.Tree == nil {
 			continue
 		}
 		for _, v := range m.Tree.Keys {

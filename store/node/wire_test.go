@@ -12,11 +12,17 @@ import (
 
 func sampleBatch() []replica.Message {
 	stamp := replica.Stamp{Counter: -7, Node: 2, Boot: 1 << 40, Seq: 9}
+	d := replica.Dot{Node: 2, Boot: 3, Seq: 4}
+	seen := replica.Context{{First: d, Last: replica.Dot{Node: 2, Boot: 3, Seq: 9}}}
+	siblings := replica.Siblings{Context: seen, Values: []replica.Sibling{{Dot: d, Value: []byte{0, 255}}}}
 	return []replica.Message{
 		{Type: replica.MsgQuery, ID: 1, Boot: 2, Round: 1, Key: "k", TagOnly: true},
 		{Type: replica.MsgRecord, ID: 1, Boot: 2, Key: "\x00\xff", Found: true, Record: replica.Record{Stamp: stamp, Value: []byte{0, 255}}},
 		{Type: replica.MsgStore, ID: 3, Boot: 2, Key: "k", Record: replica.Record{Stamp: stamp, Deleted: true}},
 		{Type: replica.MsgRefuse, ID: 1 << 63, Boot: 2},
+		{Type: replica.MsgMint, ID: 2, Boot: 2, Round: 7, Key: "k", Record: replica.Record{Value: []byte("v"), Siblings: &replica.Siblings{Context: seen}}},
+		{Type: replica.MsgMinted, ID: 2, Boot: 2, Round: 7, Key: "k", Record: replica.Record{Stamp: stamp, Siblings: &siblings}},
+		{Type: replica.MsgStore, ID: 2, Boot: 2, Round: 2, Key: "k", Record: siblings.Record()},
 		{Type: replica.MsgTree, ID: 4, Boot: 2, Tree: &replica.Tree{Depth: 2, From: 0xab << 56}},
 		{Type: replica.MsgSums, ID: 4, Boot: 2, Tree: &replica.Tree{Sums: make([]uint64, 16)}},
 		{Type: replica.MsgKeys, ID: 5, Boot: 2, Tree: &replica.Tree{To: 1<<64 - 1, Keys: []replica.Version{{Key: "\x00\xff", Stamp: stamp}}}},
@@ -72,7 +78,8 @@ func TestMessagesTheCoreShallNotSee(t *testing.T) {
 	large := replica.Record{Stamp: replica.Stamp{Boot: 1}, Value: make([]byte, httpapi.MaxValue+1)}
 	for words, m := range map[string]replica.Message{
 		"unknown type 0":       {},
-		"unknown type 19":      {Type: replica.MsgForget + 1},
+		"unknown type 22":      {Type: replica.MsgCrowded + 1},
+		"range 0 is none":      {Type: replica.MsgStore, Record: replica.Record{Siblings: &replica.Siblings{Context: replica.Context{{First: replica.Dot{Seq: 2}, Last: replica.Dot{Seq: 1}}}}}},
 		"lists a key of 4097 ": {Type: replica.MsgKeys, Tree: &replica.Tree{Keys: []replica.Version{{Key: strings.Repeat("k", httpapi.MaxKey+1)}}}},
 		"key of 4097 bytes":    {Type: replica.MsgQuery, Key: strings.Repeat("k", httpapi.MaxKey+1)},
 		"value of 1048577 byt": {Type: replica.MsgStore, Record: large},

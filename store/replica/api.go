@@ -13,6 +13,10 @@ const (
 	WallClock Stamps = iota
 	// Logical: one above the highest stamp among R replicas.
 	Logical
+	// Causal: dotted version vectors. A put replaces what its client has seen,
+	// as the Context of its request says, and stands beside everything else as a
+	// sibling; see causal.go. A key that has had them cannot go back to others.
+	Causal
 )
 
 // Protocol says how the replicas of a key come to hold one value.
@@ -108,7 +112,8 @@ type Stamp struct {
 	Seq     uint64
 }
 
-// Record is one version of a key. A tombstone is a version.
+// Record is one version of a key, or with Causal stamps all that a replica knows
+// of it. A tombstone is a version.
 type Record struct {
 	Stamp   Stamp  `cbor:"1,keyasint"`
 	Deleted bool   `cbor:"2,keyasint,omitempty"`
@@ -117,6 +122,9 @@ type Record struct {
 	// record of it can be without a stamp: something was promised or agreed
 	// on, and the key was never written.
 	Ballots *Ballots `cbor:"4,keyasint,omitempty"`
+	// Siblings is the state of a key with Causal stamps; nil for others. There
+	// the Stamp is a digest of it, and Value is not used.
+	Siblings *Siblings `cbor:"5,keyasint,omitempty"`
 }
 
 // Ballots is what a CASPaxos acceptor keeps with the version of a key. There
@@ -131,13 +139,13 @@ type Ballots struct {
 
 // IsZero says whether r is the record of a key of which nothing is known. Such a
 // record is left out of messages.
-func (r Record) IsZero() bool { return r.Stamp == Stamp{} && r.Ballots == nil }
+func (r Record) IsZero() bool { return r.Stamp == Stamp{} && r.Ballots == nil && r.Siblings == nil }
 
 // Absent says whether r shows no value: never written, or deleted.
 func (r Record) Absent() bool { return r.Stamp == Stamp{} || r.Deleted }
 
-// newer says whether r replaces another record of its key. Anything replaces
-// nothing, even what a clock before 1970 has stamped.
+// newer says whether r replaces another record of its key, if it has no
+// siblings. Anything replaces nothing, even what a clock before 1970 has stamped.
 func (r Record) newer(other Record) bool {
 	return r.Stamp != Stamp{} && (other.Stamp == Stamp{} || other.Stamp.Less(r.Stamp))
 }
@@ -188,6 +196,10 @@ type Request struct {
 	// absent.
 	Expect       []byte
 	ExpectAbsent bool
+	// Put and Delete with Causal stamps: what the client has seen of the key,
+	// from the Reply to a Get, or to a Put of its own. A put without it has seen
+	// nothing; a delete needs it, and it may be empty but not nil.
+	Context Context
 	// Reconfigure: what is to change. It is done when the change is agreed on
 	// and certain to come; Members tells how far it is.
 	Change *Change
@@ -201,6 +213,11 @@ type Reply struct {
 	Value   []byte // of the same
 	Stamp   Stamp  // get, and CAS with CodeMismatch: of the version read (zero: never written); otherwise: of the version written
 	Reached int    // how many replicas had answered in the deciding round
+	// With Causal stamps. Get: the siblings, maybe none, and the Context for a
+	// request that is to replace them; Value is that of the only one. Put and
+	// Delete: no values, and a Context for a request that is to replace this
+	// version and what it replaced.
+	Siblings *Siblings
 }
 
 // Error is why a request was not carried out. Definite: it certainly has not
@@ -220,6 +237,7 @@ const (
 	CodeInvalid                     // the request cannot be carried out
 	CodeFull                        // the local disk has no space; for drivers
 	CodeMismatch                    // CAS: the key was not as expected; the reply tells how it was
+	CodeSiblings                    // the key has too many siblings for another one
 )
 
 func (e *Error) Error() string { return e.Text }
@@ -254,8 +272,8 @@ type MessageType uint8
 const (
 	MsgQuery  MessageType = iota + 1 // send me your record of Key (TagOnly: its stamp alone)
 	MsgRecord                        // answer to MsgQuery
-	MsgStore                         // store Record under Key if it is newer
-	MsgStored                        // answer to MsgStore: what I hold is at least that new, durably
+	MsgStore                         // store Record under Key if it is newer, or merge it
+	MsgStored                        // answer to MsgStore: what I hold is at least that new, or includes it, durably
 	MsgRefuse                        // answer to any question: I cannot (disk; or my tree is not counted yet)
 
 	// Anti-entropy, see repair.go.
@@ -279,6 +297,11 @@ const (
 	MsgView   // the view in force at the sender
 
 	MsgForget // take out the tombstone of Key with this stamp, see collect.go
+
+	// Causal stamps, see mint.go.
+	MsgMint    // take Record.Value into your record of Key under a new dot; its writer has seen Record.Siblings.Context
+	MsgMinted  // answer to MsgMint: done, durably; Record is what I hold, and its stamp that of the dot
+	MsgCrowded // answer to MsgMint: no, there are too many siblings
 
 	msgEnd // of the types that there are
 )

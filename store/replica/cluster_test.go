@@ -22,9 +22,11 @@ type cluster struct {
 	asked   map[uint64]Request // not answered yet
 	quiet   bool               // tell no story
 	story   strings.Builder
-	onReply func(node NodeID, q Request, p Reply)
-	onWrite func(m *machine, w Write)
-
+	// With causal stamps: contexts by name, and the names for those of replies.
+	contexts map[string]Context
+	naming   map[uint64]string
+	onReply  func(node NodeID, q Request, p Reply)
+	onWrite  func(m *machine, w Write)
 	onDamage func(Damage)
 }
 
@@ -122,7 +124,8 @@ func scanMap(records map[string]Record, damaged map[string]bool, from uint64, f 
 }
 
 func newCluster(cfg Config) (*cluster, error) {
-	c := &cluster{cfg: cfg, mono: time.Second, asked: make(map[uint64]Request)}
+	c := &cluster{cfg: cfg, mono: time.Second, asked: make(map[uint64]Request),
+		contexts: make(map[string]Context), naming: make(map[uint64]string)}
 	for i := range cfg.Nodes {
 		m := &machine{id: NodeID(i), disk: make(map[string]Record), diskDamage: make(map[string]bool)}
 		c.nodes = append(c.nodes, m)
@@ -199,6 +202,9 @@ func (c *cluster) carry(m *machine) {
 		q := c.asked[p.ID]
 		delete(c.asked, p.ID)
 		c.tellf("n%d %s", m.id, c.replyText(q, p))
+		if as, ok := c.naming[p.ID]; ok && p.Siblings != nil {
+			c.contexts[as] = p.Siblings.Context
+		}
 		if c.onReply != nil {
 			c.onReply(m.id, q, p)
 		}
@@ -347,6 +353,8 @@ func (c *cluster) stampText(s Stamp) string {
 func (c *cluster) recordText(r Record) string {
 	s := fmt.Sprintf("%s %q", c.stampText(r.Stamp), r.Value)
 	switch {
+	case r.Siblings != nil:
+		s = siblingsText(r.Siblings)
 	case r.Stamp == Stamp{}:
 		s = "nothing"
 	case r.Deleted:
@@ -370,6 +378,12 @@ func (c *cluster) packetText(p packet) string {
 	m := p.m
 	s := fmt.Sprintf("n%d→n%d ", p.from, p.to)
 	switch m.Type {
+	case MsgMint:
+		return s + fmt.Sprintf("mint %s %q, seen %s", m.Key, m.Record.Value, contextText(m.Record.Siblings.Context))
+	case MsgMinted:
+		return s + fmt.Sprintf("minted %s %s: %s", m.Key, dotText(m.Record.Stamp.dot()), siblingsText(m.Record.Siblings))
+	case MsgCrowded:
+		return s + "crowded " + m.Key
 	case MsgQuery:
 		if m.TagOnly {
 			return s + "query stamp of " + m.Key
@@ -409,7 +423,10 @@ func (c *cluster) packetText(p packet) string {
 	case MsgKeys:
 		s += "keys"
 		for _, v := range m.Tree.Keys {
-			s += " " + v.Key + " " + c.stampText(v.Stamp)
+			s += " " + v.Key
+			if c.cfg.Stamps != Causal {
+				s += " " + c.stampText(v.Stamp)
+			}
 		}
 		return s
 	case MsgGossip:
@@ -453,6 +470,12 @@ func (c *cluster) replyText(q Request, p Reply) string {
 		return s + ": failed, not done: " + p.Err.Text
 	case p.Err != nil:
 		return s + ": failed, may be done: " + p.Err.Text
+	case q.Op == Get && p.Siblings != nil && p.Stamp != Stamp{}:
+		return fmt.Sprintf("%s: %s, by %d", s, siblingsText(p.Siblings), p.Reached)
+	case q.Op == Put && p.Siblings != nil:
+		return fmt.Sprintf("%s: ok %s, by %d", s, dotText(p.Stamp.dot()), p.Reached)
+	case q.Op == Delete && p.Siblings != nil:
+		return fmt.Sprintf("%s: ok, by %d", s, p.Reached)
 	case q.Op == Get && p.Stamp == Stamp{}:
 		return fmt.Sprintf("%s: nothing, by %d", s, p.Reached)
 	case q.Op == Get:

@@ -38,10 +38,16 @@ import (
 // only a write-back would make a new stray of it, so with sloppy quorums and
 // WriteBack tombstones are kept.
 //
+// With Causal stamps a write that begins after the burial takes with it what its
+// replica has, and that is no fallback (mint.go), so it has the tombstone. What it
+// tells a fallback takes out whatever older stray there is.
+//
 // The third piece is the stamps. A delete is above all that it hides, and a
 // later write has to be above the delete although it may not find it any more.
 // View.Floor is above all tombstones that are being collected, and no logical
-// stamp is issued below it.
+// stamp is issued below it. Dots need none: no tombstone includes one that is still
+// to be made. A replica that forgets a tombstone forgets the life of its record,
+// and the next dot begins a range of its own.
 //
 // A replica that does not hear that it may forget has the tombstone still, and
 // anti-entropy spreads it again. Nothing is wrong then, and the next round begins

@@ -29,6 +29,8 @@ func TestRandomCollection(t *testing.T) {
 	of5.AntiEntropy = repaired.AntiEntropy
 	strays := sloppy(Logical, 2, 2)
 	strays.AntiEntropy, strays.ReadRepair = repaired.AntiEntropy, repaired.ReadRepair
+	causalStrays := strays
+	causalStrays.Stamps = Causal
 	for _, c := range []struct {
 		name  string
 		cfg   Config
@@ -38,11 +40,17 @@ func TestRandomCollection(t *testing.T) {
 		{"abd 3, repaired", repaired, 60},
 		{"abd 3 of 5", of5, 40},
 		{"sloppy 3 of 5", strays, 40},
+		{"causal 3", causal(3), 60},
+		{"causal 3 of 5, sloppy", causalStrays, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			operations, collected, wild := 0, uint64(0), uint64(0)
 			for seed := range c.seeds * *moreSeeds {
 				run := newCollectRun(t, collecting(c.cfg), seed)
+				if c.cfg.Stamps == Causal {
+					run.told = newLedger(t, seed)
+					run.told.strict = !c.cfg.Sloppy
+				}
 				run.wild()
 				wild += run.collected
 				run.calm(changeKeys...)
@@ -50,6 +58,10 @@ func TestRandomCollection(t *testing.T) {
 				run.none(seed)
 				operations += run.done
 				collected += run.collected
+				if run.told != nil {
+					run.nothingLost(run.keys)
+					continue
+				}
 				for _, key := range run.keys {
 					if c.cfg.Sloppy {
 						break // it never promised that
@@ -91,9 +103,9 @@ func newCollectRun(t *testing.T, cfg Config, seed uint64) *collectRun {
 }
 
 // operation draws a request: cold keys are put, and deleted soon after.
-func (r *collectRun) operation() Request {
+func (r *collectRun) operation(client int) Request {
 	if r.rng.IntN(3) == 0 {
-		return r.changeRun.operation()
+		return r.changeRun.operation(client)
 	}
 	q := Request{Op: Get, Key: r.keys[len(changeKeys)+r.rng.IntN(20)]}
 	switch r.rng.IntN(5) {
@@ -101,6 +113,15 @@ func (r *collectRun) operation() Request {
 		q.Op = Delete
 	case 2, 3:
 		q.Op, q.Value = Put, fmt.Append(nil, r.now)
+	}
+	if r.told != nil { // clients tell each other what they have seen
+		if q.Op == Put {
+			q.Value = fmt.Append(nil, "cold", r.now) // none that the ledger draws
+		}
+		r.told.drawn = r.told.known[place(anyone, q.Key)]
+		if q.Context = r.told.drawn.context; q.Op == Get || q.Op == Delete && q.Context == nil {
+			q.Op, q.Context = Get, nil
+		}
 	}
 	return q
 }
@@ -113,7 +134,7 @@ func (r *collectRun) wild() {
 		client := r.rng.IntN(changeClients)
 		switch dice := r.rng.IntN(10000); {
 		case dice < 300 && r.where[client] == nil && m.core != nil:
-			r.ask(client, m, r.operation())
+			r.ask(client, m, r.operation(client))
 		case dice < 6800 && len(r.c.network) > 0:
 			for range 1 + len(r.c.network)/64 { // what is sent is delivered some time
 				r.deliver()

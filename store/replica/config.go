@@ -82,8 +82,10 @@ func (u *Rules) validate(where string, nodes int) error {
 		return fmt.Errorf("%s: Protocol is %d: set it to Quorum (%d) or CASPaxos (%d)", where, u.Protocol, Quorum, CASPaxos)
 	case u.Protocol == CASPaxos && (u.R != u.majority() || u.W != u.majority()):
 		return fmt.Errorf("%s: R is %d and W is %d: with CASPaxos both are the majority of N, %d", where, u.R, u.W, u.majority())
-	case u.Stamps != WallClock && u.Stamps != Logical:
-		return fmt.Errorf("%s: Stamps is %d: set it to WallClock (%d) or Logical (%d)", where, u.Stamps, WallClock, Logical)
+	case u.Stamps > Causal:
+		return fmt.Errorf("%s: Stamps is %d: set it to WallClock (%d), Logical (%d) or Causal (%d)", where, u.Stamps, WallClock, Logical, Causal)
+	case u.Protocol == CASPaxos && u.Stamps == Causal:
+		return fmt.Errorf("%s: Stamps is Causal, and CASPaxos agrees on one value, so that there are no siblings: take Quorum, or other Stamps", where)
 	case u.ReadRepair > ReadRepairAsync:
 		return fmt.Errorf("%s: ReadRepair is %d: set it to ReadRepairOff (%d) or ReadRepairAsync (%d)", where, u.ReadRepair, ReadRepairOff, ReadRepairAsync)
 	case u.Protocol == CASPaxos && u.Sloppy:

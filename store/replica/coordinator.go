@@ -21,6 +21,9 @@ import (
 //	get           ── newest record of R ──▶ reply
 //	  write-back  ── newest record of R ──▶ ── durable at W ──▶ reply
 //
+// With Causal stamps a put has another first round, see mint.go, and the newest
+// record is what the records have together.
+//
 // After the reply to a store the coordinator goes on sending it until all
 // replicas have answered or the request times out, so that a replica which only
 // missed a packet gets it.
@@ -44,11 +47,12 @@ type request struct {
 	r, w   int    // answers a query waits for, durable copies a store waits for
 
 	round    uint8
-	message  Message // of the round
-	answered nodeSet // in this round; for a store: known to hold the record or a newer one, durably
-	refused  nodeSet // in this round
-	best     Record  // query: the newest record so far
-	holders  nodeSet // query: the replicas that answered with best
+	message  Message  // of the round
+	answered nodeSet  // in this round; for a store: known to hold the record or a newer one, durably
+	refused  nodeSet  // in this round
+	best     Record   // query: the newest record so far
+	holders  nodeSet  // query: the replicas that answered with best
+	mint     *minting // put and delete with Causal stamps
 	replied  bool
 
 	deadline, retryAt time.Duration
@@ -80,8 +84,13 @@ func (r *Replica) begin(q *Request) {
 		return
 	}
 	x := r.admit(q, u)
-	if q.Op != Get && u.Stamps == WallClock {
+	switch {
+	case q.Op == Get:
+	case u.Stamps == WallClock:
 		r.storeNew(x, r.now.Wall)
+		return
+	case u.Stamps == Causal:
+		r.beginCausal(x, q.Context)
 		return
 	}
 	x.message.Type = MsgQuery
@@ -105,6 +114,12 @@ func (r *Replica) validate(q *Request) *Error {
 		text = fmt.Sprintf("R is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.R, u.N, u.N, u.R)
 	case q.W < 0 || q.W > u.N:
 		text = fmt.Sprintf("W is %d: a key has %d replicas, so wait for 1 to %d, or 0 for the configured %d", q.W, u.N, u.N, u.W)
+	case q.Context != nil && u.Stamps != Causal:
+		text = "the key has one version, and no contexts: leave the context out, or use a keyspace with causal stamps"
+	case q.Op == Delete && q.Context == nil && u.Stamps == Causal:
+		text = "a delete with causal stamps takes out what its client has seen: read the key, and give the context of that read"
+	case q.Context.Validate() != nil:
+		text = fmt.Sprintf("the context makes no sense: %v", q.Context.Validate())
 	default:
 		return nil
 	}
@@ -129,19 +144,25 @@ func (r *Replica) onAnswer(from NodeID, m *Message) {
 		x.answered.add(from)
 		r.see(m.Record.Stamp)
 		if x.job == jobMove {
-			if !x.best.newer(m.Record) {
+			if x.best.Stamp == m.Record.Stamp || x.best.Siblings == nil && !x.best.newer(m.Record) {
 				x.holders.add(from)
 			}
 			break
 		}
-		if m.Record.newer(x.best) {
-			x.best, x.holders = m.Record, 0
+		if x.best.join(&m.Record) {
+			x.holders = 0
 		}
 		if x.best.Stamp == m.Record.Stamp {
 			x.holders.add(from)
 		}
 	case m.Type == MsgStored && x.round == roundStore:
 		x.answered.add(from)
+	case m.Type == MsgCrowded && x.round == roundMint && x.mint.asked.has(from):
+		x.refused.add(from)
+		x.mint.crowded.add(from)
+	case m.Type == MsgMinted && x.round == roundMint && x.mint.asked.has(from) && m.Record.Siblings != nil:
+		r.wasMinted(x, from, m)
+		return
 	default:
 		return
 	}
@@ -155,6 +176,8 @@ func (r *Replica) advance(x *request) {
 		return
 	}
 	switch {
+	case x.round == roundMint:
+		r.minterRefused(x)
 	case x.round == roundQuery && x.replied:
 		r.repairRead(x)
 	case x.round == roundQuery && x.voters.enough(x.answered, x.r):
@@ -256,6 +279,10 @@ func (r *Replica) startRound(x *request, round uint8) {
 		r.addFallbacks(x)
 	}
 	r.sendRound(x)
+	if round == roundMint {
+		r.askMinter(x)
+		return
+	}
 	// This node's own copy, if it is a replica, comes last: its answer may be
 	// there at once, and end the round.
 	if x.voters.all().has(r.cfg.ID) && !x.answered.has(r.cfg.ID) {
@@ -267,7 +294,11 @@ func (r *Replica) startRound(x *request, round uint8) {
 // sendRound sends the round's message to the other replicas that have not
 // answered, and sets the time to do it again.
 func (r *Replica) sendRound(x *request) {
-	for left := x.voters.all() &^ (x.answered | x.refused); left != 0; {
+	left := x.voters.all() &^ (x.answered | x.refused)
+	if x.round == roundMint {
+		left = 0 // they are asked one after the other
+	}
+	for left != 0 {
 		// A read that was answered waits for late answers; it asks nobody again.
 		if to := left.pop(); to != r.cfg.ID && !(x.replied && x.round == roundQuery) {
 			r.send(to, &x.message)
@@ -283,6 +314,10 @@ func (r *Replica) resend() {
 	for x := r.byRetry.head; x != nil && x.retryAt <= r.now.Mono; x = r.byRetry.head {
 		r.suspect(x)
 		r.sendRound(x)
+		if x.round == roundMint {
+			r.askMinter(x)
+			continue
+		}
 		r.askFallbacks(x)
 	}
 }
@@ -313,6 +348,9 @@ func (r *Replica) reply(x *request) {
 	if x.op == Get && !x.best.Absent() {
 		out.Found, out.Value = true, x.best.Value
 	}
+	if x.rules.Stamps == Causal {
+		x.replyCausal(&out)
+	}
 	r.out.Replies = append(r.out.Replies, out)
 }
 
@@ -320,8 +358,11 @@ func (r *Replica) reply(x *request) {
 // enough.
 func (r *Replica) fail(x *request, n int, done string) {
 	need, verb := x.r, "answer"
-	if x.round == roundStore {
+	switch x.round {
+	case roundStore:
 		need, verb = x.w, "store it"
+	case roundMint:
+		need, verb = 1, "take it"
 	}
 	err := &Error{
 		Code: CodeUnavailable,

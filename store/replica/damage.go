@@ -54,6 +54,14 @@ var ErrGap = errors.New("a range of records cannot be read")
 // none of those acknowledgements were of a copy that was lost since, for the
 // first round voids them too.
 //
+// With Causal stamps records are merged, so that "the newest of those that were
+// told" is all of them together, and "has the write" means that it has its dot in
+// its context: the value, or a put whose client had seen it. The argument is the
+// same. But this replica may also have made the dot of a write that is still on
+// its way to the others, and that its peers do not tell of. It will not know that
+// dot, and makes none in the same range of the context again, see [Range]: the
+// write stays one that nobody has seen, and can be completed by the others.
+//
 // W is the cluster's. A request that asked for a smaller W of its own was content
 // with fewer copies, and may lose them.
 //
@@ -167,9 +175,7 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 		case m.Type == MsgRecord && m.Round == roundFetch:
 			p.answered.add(from)
 			r.see(m.Record.Stamp)
-			if m.Record.newer(p.best) {
-				p.best = m.Record
-			}
+			p.best.join(&m.Record)
 			if r.fetched(p) {
 				r.mends = append(r.mends[:i], r.mends[i+1:]...)
 				r.mended(p)

@@ -57,6 +57,16 @@
 // contract, the gate, the stories. See caspaxos.go for the protocol, and for why
 // a change that is tried again is not made twice. A tombstone is kept for ever.
 //
+// # Siblings
+//
+// With Causal stamps a key can have several values. Every put is told by its
+// client what that has seen of the key, replaces just that, and stands beside
+// everything else; so nobody overwrites what he does not know of, and no clock
+// and no stamp decides. A record is a dotted version vector: the siblings, and
+// the [Context] of all puts that have come to it. Two records of a key are merged
+// (causal.go), wherever otherwise the newer one would stay. A put gets its dot
+// from one replica (mint.go). A delete leaves a context without siblings.
+//
 // A key lives on N of the nodes, the first N of its preference list on the ring
 // (package store/ring, [Placement]). Every node coordinates every key. One that
 // is a replica of the key asks itself too: these messages never leave the core
@@ -108,8 +118,9 @@
 //     and when the storage was opened again, a little at a time while the node
 //     serves.
 //
-// None of them makes a record: they spread what a write has made, tombstones
-// included, and the newer stamp wins wherever it comes to. So they can run, or
+// None of them makes a version: they spread what a write has made, tombstones
+// included, and the newer stamp wins wherever it comes to, or records are merged.
+// So they can run, or
 // fail, at any time without harm to what the quorums promise. What an acceptor
 // of CASPaxos has promised they do not know, so [Config.Validate] refuses
 // ReadRepair and AntiEntropy there, and a store that comes anyway is ignored.

@@ -29,8 +29,9 @@ func (r *Replica) onQuery(from NodeID, m *Message) {
 	r.sendDurable(seq, from, &answer)
 }
 
-// onStore takes a record if it is newer than what is held, and answers when
-// what is held is durable. Storing a record again changes nothing.
+// onStore takes a record if it is newer than what is held, or what it adds to
+// that, and answers when what is held is durable. Storing a record again changes
+// nothing.
 func (r *Replica) onStore(from NodeID, m *Message) {
 	if m.Key == "" || m.Record.IsZero() {
 		return
@@ -41,9 +42,9 @@ func (r *Replica) onStore(from NodeID, m *Message) {
 		r.refuse(from, &answer)
 		return
 	}
-	if m.Record.newer(rec) {
+	if old := rec; rec.join(&m.Record) {
 		r.see(m.Record.Stamp)
-		seq = r.write(m.Key, rec, m.Record)
+		seq = r.write(m.Key, old, rec)
 	} else if r.inDoubt(m.Key) {
 		seq = r.write(m.Key, rec, rec)
 	}

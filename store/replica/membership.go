@@ -209,6 +209,9 @@ func (r *Replica) rejoinRequests(same bool) {
 			if x.round == roundQuery {
 				x.best = Record{}
 			}
+			if x.mint != nil {
+				x.mint.asked, x.mint.crowded, x.mint.open = 0, 0, true
+			}
 			r.startRound(x, x.round)
 		}
 	}

@@ -38,6 +38,10 @@ func TestRandomChanges(t *testing.T) {
 	readAll.R, readAll.W, readAll.WriteBack = 3, 1, false
 	repairedSloppy := repairedOf5
 	repairedSloppy.Sloppy = true
+	causalOf5 := causal(3)
+	causalOf5.Nodes = 5
+	causalSloppy := causalOf5
+	causalSloppy.Sloppy = true
 	for _, c := range []struct {
 		name  string
 		cfg   Config
@@ -59,6 +63,9 @@ func TestRandomChanges(t *testing.T) {
 		{"abd 3, damaged", abd(3), false, 150, true},
 		{"caspaxos 3, damaged", caspaxos(3), false, 300, true},
 		{"caspaxos 3 of 5, damaged", paxosOf5, false, 150, true},
+		{"causal 3", causal(3), true, 200, false},
+		{"causal 3 of 5", causalOf5, true, 150, false},
+		{"causal 3 of 5, sloppy", causalSloppy, true, 100, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			operations, changes, repaired := 0, 0, 0
@@ -69,6 +76,10 @@ func TestRandomChanges(t *testing.T) {
 						repaired++
 					}
 				}
+				if c.cfg.Stamps == Causal {
+					run.told = newLedger(t, seed)
+					run.told.strict = !c.cfg.Sloppy
+				}
 				run.wild(c.lost, c.damaged)
 				run.calm(changeKeys...)
 				if c.cfg.Protocol != CASPaxos {
@@ -76,6 +87,10 @@ func TestRandomChanges(t *testing.T) {
 				}
 				operations += run.done
 				changes += int(run.epoch()-1) / 2
+				if run.told != nil {
+					run.nothingLost(changeKeys)
+					continue
+				}
 				for _, key := range changeKeys {
 					if c.cfg.Sloppy {
 						break // it never promised that
@@ -115,10 +130,11 @@ type changeRun struct {
 	call  [changeClients]int64
 	asker map[uint64]int
 	acked map[string]Stamp // the newest that was acknowledged
-	told  []byte           // the value that a client was told last; nil: absent
+	last  []byte           // the value that a client was told last; nil: absent
 	cut   nodeSet          // the nodes on one side of a partition
 	gone  nodeSet          // members whose disks are lost
 	out   nodeSet          // they were replaced
+	told  *ledger          // with Causal stamps; nil for others
 }
 
 func newChangeRun(t *testing.T, cfg Config, seed uint64) *changeRun {
@@ -150,20 +166,26 @@ func (r *changeRun) reply(_ NodeID, q Request, p Reply) {
 	}
 	client := r.asker[q.ID]
 	r.where[client] = nil
+	if r.told != nil {
+		if r.told.reply(client, q, p) {
+			r.done++
+		}
+		return
+	}
 	op := porcupine.Operation{ClientId: client, Call: r.call[client], Return: r.now, Input: q, Output: string(p.Value)}
 	switch {
 	case p.Err == nil:
 		r.done++
-		r.told = q.Value
+		r.last = q.Value
 		if q.Op == Get {
-			r.told = p.Value
+			r.last = p.Value
 		}
 		if q.Op != Get && r.acked[q.Key].older(p.Stamp) {
 			r.acked[q.Key] = p.Stamp
 		}
 	case p.Err.Code == CodeMismatch:
 		op.Input = Request{Op: Get}
-		r.told = p.Value
+		r.last = p.Value
 	case p.Err.Definite:
 		return
 	default:
@@ -206,11 +228,17 @@ func (r *changeRun) epoch() uint64 { return r.newest().Epoch }
 func (r *changeRun) ask(client int, m *machine, q Request) {
 	r.where[client], r.call[client] = m, r.now
 	r.asker[r.c.lastReq+1] = client
+	if r.told != nil {
+		r.told.begin(r.c.lastReq+1, client, q)
+	}
 	r.c.ask(m, q)
 }
 
 // operation draws a request.
-func (r *changeRun) operation() Request {
+func (r *changeRun) operation(client int) Request {
+	if r.told != nil {
+		return r.told.draw(r.rng, client, changeKeys[r.rng.IntN(len(changeKeys))])
+	}
 	q := Request{Op: Get, Key: changeKeys[r.rng.IntN(len(changeKeys))]}
 	switch r.rng.IntN(6) {
 	case 0:
@@ -304,7 +332,7 @@ func (r *changeRun) wild(lost, damaged bool) {
 		client := r.rng.IntN(changeClients)
 		switch dice := r.rng.IntN(1000); {
 		case dice < 60 && r.where[client] == nil && m.core != nil:
-			r.ask(client, m, r.operation())
+			r.ask(client, m, r.operation(client))
 		case dice < 650 && len(r.c.network) > 0:
 			r.deliver()
 		case dice < 670 && len(r.c.network) > 0:
@@ -432,6 +460,27 @@ func (r *changeRun) handedOff(seed uint64) {
 	}
 	for _, key := range changeKeys {
 		require.False(r.t, newest[key].older(r.acked[key]), "seed %d: %s was acknowledged at %v, and %v is left", seed, key, r.acked[key], newest[key])
+	}
+}
+
+// nothingLost checks that all members hold the same siblings of the keys that they
+// have in common, and that no acknowledged put is missing.
+func (r *changeRun) nothingLost(keys []string) {
+	for _, key := range keys {
+		var all *Siblings
+		for _, m := range r.newest().Members {
+			m := r.c.nodes[m.ID]
+			if !m.core.placement.Holds(m.id, key) {
+				continue
+			}
+			rec := m.view[key]
+			if all == nil {
+				all = rec.siblings()
+			}
+			require.Equal(r.t, all.Record().Stamp, rec.Stamp, "seed %d: %s at node %d", r.told.seed, key, m.id)
+		}
+		r.told.complete(key, r.told.read(all), r.told.now, "everybody in the end")
+		r.told.noneBack(key, all, r.told.now, "everybody in the end")
 	}
 }
 

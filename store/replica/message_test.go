@@ -12,6 +12,8 @@ func TestMessagesOnTheWire(t *testing.T) {
 	rec := Record{Stamp: Stamp{Counter: 7, Node: 2, Boot: 3, Seq: 9}, Value: []byte("value")}
 	agreed := rec
 	agreed.Ballots = &Ballots{Promise: Stamp{Counter: 9, Node: 2, Boot: 3, Seq: 11}, Accepted: rec.Stamp}
+	d := Dot{Node: 2, Boot: 3, Seq: 9}
+	siblings := Siblings{Context: just(d), Values: []Sibling{{Dot: d, Value: []byte("value")}}}
 	for name, c := range map[string]struct {
 		m    Message
 		size int // bytes; a change breaks clusters of mixed versions
@@ -20,6 +22,8 @@ func TestMessagesOnTheWire(t *testing.T) {
 		"record":  {Message{Type: MsgRecord, ID: 1000, Boot: 3, Round: 1, Key: "key", Found: true, Record: rec}, 33},
 		"stored":  {Message{Type: MsgStored, ID: 1000, Boot: 3, Round: 2, Key: "key"}, 16},
 		"prepare": {Message{Type: MsgPrepare, ID: 1000, Boot: 3, Key: "key", Record: Record{Ballots: &Ballots{Promise: rec.Stamp}}}, 35},
+		"mint":    {Message{Type: MsgMint, ID: 1000, Boot: 3, Round: 7, Key: "key", Record: Record{Value: []byte("value"), Siblings: &Siblings{Context: just(d)}}}, 44},
+		"minted":  {Message{Type: MsgMinted, ID: 1000, Boot: 3, Round: 7, Key: "key", Record: Record{Stamp: d.stamp(), Siblings: &siblings}}, 48},
 		"accept":  {Message{Type: MsgAccept, ID: 1000, Boot: 3, Key: "key", Record: agreed}, 42},
 	} {
 		data, err := cbor.Marshal(c.m)

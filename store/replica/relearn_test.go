@@ -140,7 +140,7 @@ func (r *changeRun) forget(m *machine) {
 // comparing draws a request for key k, most often a compare-and-set from the value
 // that was told last.
 func (r *changeRun) comparing() Request {
-	q := Request{Op: CAS, Key: "k", Value: fmt.Append(nil, r.now), Expect: r.told, ExpectAbsent: r.told == nil}
+	q := Request{Op: CAS, Key: "k", Value: fmt.Append(nil, r.now), Expect: r.last, ExpectAbsent: r.last == nil}
 	switch r.rng.IntN(6) {
 	case 0, 1:
 		q = Request{Op: Get, Key: "k"}

@@ -300,13 +300,30 @@ func (r *Replica) onRepairAnswer(from NodeID, m *Message) {
 	case MsgKeys:
 		r.compareKeys(asked.Tree.From, asked.Tree.To, m.Tree)
 	case MsgRecord:
-		rec, _, err := r.current(asked.Key)
-		if err == nil && m.Record.newer(rec) {
-			r.see(m.Record.Stamp)
-			r.write(asked.Key, rec, m.Record)
-		}
+		r.pulled(asked.Key, &m.Record)
 	}
 	r.repairOn()
+}
+
+// pulled takes a record that the peer was asked for. Where records are merged
+// each may have what the other lacks, so that the peer gets this one, too.
+func (r *Replica) pulled(key string, theirs *Record) {
+	rec, seq, err := r.current(key)
+	if err != nil {
+		return
+	}
+	if old := rec; rec.join(theirs) {
+		r.see(theirs.Stamp)
+		if both := *theirs; seq == 0 && old.Siblings != nil && !r.inDoubt(key) && both.join(&old) {
+			r.repair.stats.Pushed++
+			r.repairSend(&Message{Type: MsgStore, Key: key, Record: old})
+		}
+		r.write(key, old, rec)
+		return
+	}
+	if both := *theirs; rec.Siblings != nil && both.join(&rec) {
+		r.repairKey(fix{key: key, push: true})
+	}
 }
 
 // answers says whether m can be the answer to what was asked. Its sender may be
@@ -353,12 +370,12 @@ func (r *Replica) compareKeys(from, last uint64, t *Tree) {
 	to = min(to, t.To)
 	mine, theirs := stamps(keys, from, to), stamps(t.Keys, from, to)
 	for _, v := range keys {
-		if s, ok := mine[v.Key]; ok && theirs[v.Key].older(s) {
+		if s, ok := mine[v.Key]; ok && theirs[v.Key].older(s) && !r.merges(v.Key, theirs[v.Key]) {
 			p.fixes = append(p.fixes, fix{key: v.Key, push: true})
 		}
 	}
 	for _, v := range t.Keys {
-		if s, ok := theirs[v.Key]; ok && r.shared(v.Key, p.peer) && mine[v.Key].older(s) {
+		if s, ok := theirs[v.Key]; ok && r.shared(v.Key, p.peer) && (mine[v.Key].older(s) || mine[v.Key] != s && r.merges(v.Key, s)) {
 			p.fixes = append(p.fixes, fix{key: v.Key})
 			delete(theirs, v.Key) // once, if it is listed twice
 		}
@@ -377,6 +394,12 @@ func stamps(keys []Version, from, to uint64) map[string]Stamp {
 		}
 	}
 	return m
+}
+
+// merges says that there may be something in the peer's record of a key, whatever
+// the stamps say.
+func (r *Replica) merges(key string, theirs Stamp) bool {
+	return theirs != Stamp{} && r.cfg.rules(key).Stamps == Causal
 }
 
 // older says that a record with stamp t replaces one with stamp s, which may be

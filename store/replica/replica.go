@@ -41,6 +41,7 @@ type Replica struct {
 	// those that no peer can tell, to report each once.
 	mends        []*mend
 	hopelessKeys map[string]struct{}
+	minted       minter // of causal stamps
 
 	repair     *repair    // nil without anti-entropy
 	handoff    *handoff   // nil where there can be no strays
@@ -247,6 +248,12 @@ func (r *Replica) dispatch(from NodeID, m *Message) {
 		}
 	case MsgPromise, MsgAccepted, MsgConflict:
 		r.onVote(from, m)
+	case MsgMint:
+		if r.cfg.rules(m.Key).Stamps == Causal {
+			r.onMint(from, m)
+		}
+	case MsgMinted, MsgCrowded:
+		r.onAnswer(from, m)
 	case MsgTree:
 		r.onTree(from, m)
 	case MsgSums, MsgKeys:

@@ -62,8 +62,8 @@ func (r *Replica) askFallbacks(x *request) bool {
 }
 
 // sloppy says whether fallbacks may be asked. Records that are moved to new
-// replicas have to come to those.
-func (x *request) sloppy() bool { return x.rules.Sloppy && x.job == noJob }
+// replicas have to come to those, and dots are made by replicas.
+func (x *request) sloppy() bool { return x.rules.Sloppy && x.job == noJob && x.round != roundMint }
 
 // suspected says that a node is not expected to answer.
 func (r *Replica) suspected(n NodeID) bool { return r.silent.has(n) || !r.alive(n) }
@@ -74,6 +74,9 @@ func (r *Replica) suspected(n NodeID) bool { return r.silent.has(n) || !r.alive(
 // for this purpose each node's own impression is enough.)
 func (r *Replica) suspect(x *request) {
 	silent := x.voters.all() &^ (x.answered | x.refused)
+	if x.round == roundMint {
+		silent &= x.mint.asked
+	}
 	silent.remove(r.cfg.ID)
 	r.silent |= silent
 }

@@ -21,10 +21,14 @@ import (
 //
 // The commands:
 //
-//	cluster n= r= w= stamps=logical|wall write-back=on|off [nodes=] [retry=100ms]
+//	cluster n= r= w= stamps=logical|wall|causal write-back=on|off [nodes=] [retry=100ms]
 //	        [read-repair=async] [anti-entropy=1s] [sloppy=on]
 //	cluster n= protocol=caspaxos [nodes=] [retry=100ms]
 //	put n0 k v, get n0 k, delete n0 k; with R= and W= for this request alone
+//	put n0 k v seen=mine, delete n0 k seen=mine; get n0 k as=mine, put n0 k v as=mine
+//	                             with causal stamps: the context that the client
+//	                             gives, and the name under which it keeps the
+//	                             answer's
 //	cas n0 k old new             old: absent, for a key that must be absent
 //	deliver [from=n0] [to=n1] [what=query]    what is in the network now, once,
 //	                             in order
@@ -93,9 +97,7 @@ func storyCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	retry := cfg.Retry.String()
 	d.MaybeScanArgs(t, "retry", &retry)
 	cfg.WriteBack = writeBack == "on"
-	if stamps == "logical" {
-		cfg.Stamps = Logical
-	}
+	cfg.Stamps = map[string]Stamps{"wall": WallClock, "logical": Logical, "causal": Causal}[stamps]
 	var err error
 	cfg.Retry, err = time.ParseDuration(retry)
 	require.NoError(t, err)
@@ -121,6 +123,14 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		}
 		d.MaybeScanArgs(t, "R", &q.R)
 		d.MaybeScanArgs(t, "W", &q.W)
+		var seen, as string
+		if d.MaybeScanArgs(t, "seen", &seen); seen != "" {
+			require.Contains(t, c.contexts, seen, "%s: no context of that name", d.Pos)
+			q.Context = c.contexts[seen]
+		}
+		if d.MaybeScanArgs(t, "as", &as); as != "" {
+			c.naming[c.lastReq+1] = as
+		}
 		c.ask(node(), q)
 	case "cas":
 		q := Request{Op: CAS, Key: word(1), Expect: []byte(word(2)), Value: []byte(word(3))}

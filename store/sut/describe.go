@@ -1,6 +1,7 @@
 package sut
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/assay-chaos/assay/store/replica"
@@ -11,6 +12,7 @@ var messageNames = map[replica.MessageType]string{
 	replica.MsgQuery: "query", replica.MsgRecord: "record", replica.MsgStore: "store", replica.MsgStored: "stored", replica.MsgRefuse: "refuse",
 	replica.MsgPrepare: "prepare", replica.MsgPromise: "promise", replica.MsgAccept: "accept", replica.MsgAccepted: "accepted", replica.MsgConflict: "conflict",
 	replica.MsgVoid: "void", replica.MsgVoided: "voided", replica.MsgForget: "forget",
+	replica.MsgMint: "mint", replica.MsgMinted: "minted", replica.MsgCrowded: "crowded",
 }
 
 // Describe tells what a message of the simulated store is about, for pictures: its
@@ -22,10 +24,12 @@ func Describe(msg any) (key, label string) {
 			label = fmt.Sprintf("message %d", m.Type)
 		}
 		switch m.Type {
-		case replica.MsgStore, replica.MsgRecord, replica.MsgPromise, replica.MsgAccept:
+		case replica.MsgStore, replica.MsgRecord, replica.MsgPromise, replica.MsgAccept, replica.MsgMinted:
 			if !m.TagOnly {
 				label += " " + recordText(m.Record)
 			}
+		case replica.MsgMint:
+			label += " " + string(m.Record.Value)
 		}
 		return m.Key, label
 	case replica.Request:
@@ -47,6 +51,8 @@ func Describe(msg any) (key, label string) {
 		switch {
 		case m.Err != nil:
 			return "", "no"
+		case m.Found && m.Siblings != nil:
+			return "", siblingsText(m.Siblings)
 		case m.Found:
 			return "", string(m.Value)
 		}
@@ -56,8 +62,15 @@ func Describe(msg any) (key, label string) {
 }
 
 func recordText(r replica.Record) string {
-	if r.Absent() {
+	switch {
+	case r.Siblings != nil && len(r.Siblings.Values) > 0:
+		return siblingsText(r.Siblings)
+	case r.Absent():
 		return "∅"
 	}
 	return string(r.Value)
+}
+
+func siblingsText(s *replica.Siblings) string {
+	return string(bytes.Join(valuesOf(s), []byte("|")))
 }

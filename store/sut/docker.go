@@ -118,7 +118,13 @@ type httpClient struct{ node *client.Client }
 
 // openHTTP connects to the node at addr. Nothing is sent before the first
 // operation.
-func openHTTP(addr string) harness.Client { return &httpClient{client.New(addr)} }
+func openHTTP(addr string, p *Profile) harness.Client {
+	c := httpClient{client.New(addr)}
+	if p.Causal() {
+		return &httpSiblings{httpClient: c}
+	}
+	return &c
+}
 
 // Invoke performs the operation over HTTP. What is known of the outcome is in
 // the error: see [client.Definite].
@@ -145,10 +151,7 @@ func (c *httpClient) Invoke(ctx context.Context, key string, op *history.Op) err
 			op.Out, err = decode(r.Value)
 		}
 	}
-	if client.Definite(err) {
-		return harness.Definite(err)
-	}
-	return err
+	return known(err)
 }
 
 func (c *httpClient) Close() error {
@@ -174,11 +177,15 @@ func inspectHTTP(ctx context.Context, addr string, keys []string) ([]harness.Rep
 		if !r.Found {
 			continue
 		}
-		v, err := decode(r.Value)
+		out[i].Present = true
+		if r.Siblings != nil {
+			out[i].Values, err = listOf(r.Siblings)
+		} else {
+			out[i].Value, err = decode(r.Value)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("node at %s, key %q: %w", addr, keys[i], err)
 		}
-		out[i].Present, out[i].Value = true, v
 	}
 	return out, nil
 }

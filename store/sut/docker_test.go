@@ -58,7 +58,7 @@ func TestCASWithoutContainers(t *testing.T) {
 	go func() { served <- n.Serve(serving) }()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c := openHTTP(n.ClientAddr().String())
+	c := openHTTP(n.ClientAddr().String(), &Profile{})
 	for _, x := range []struct {
 		arg, arg2, out history.Value
 		fails          bool
@@ -100,7 +100,7 @@ func TestRealNodeWithoutContainers(t *testing.T) {
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), wall, 5*time.Second)
 
-	c := openHTTP(addr)
+	c := openHTTP(addr, &Profile{})
 	defer c.Close()
 	invoke := func(op history.Op) (history.Value, error) {
 		err := c.Invoke(ctx, "k", &op)

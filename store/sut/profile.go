@@ -93,6 +93,8 @@ var profiles = []Profile{
 		Claim: "linearizable: quorums overlap and reads repair"},
 	{Name: "sloppy-majority", read: majority, write: majority, Stamps: replica.WallClock, Sloppy: true, Spare: 2, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "always writeable, and still R+W>N"},
+	{Name: "causal-siblings", read: majority, write: majority, Stamps: replica.Causal, AntiEntropy: antiEntropy, Fsync: true,
+		Claim: "no acknowledged write is lost: concurrent ones stay as siblings"},
 	{Name: "majority-query-tag", read: majority, write: majority, Stamps: replica.Logical, AntiEntropy: antiEntropy, Fsync: true,
 		Claim: "linearizable: no clocks, and quorums overlap"},
 	{Name: "abd", read: majority, write: majority, Stamps: replica.Logical, WriteBack: true, AntiEntropy: antiEntropy, Fsync: true,
@@ -141,6 +143,9 @@ func (p Profile) Nodes() int { return p.N + p.Spare }
 
 // Logical says that versions are stamped with logical counters, not clocks.
 func (p Profile) Logical() bool { return p.Stamps == replica.Logical }
+
+// Causal says that a key can have several values, see [replica.Causal].
+func (p Profile) Causal() bool { return p.Stamps == replica.Causal }
 
 // Agreed says that each change is agreed by a majority, see [replica.CASPaxos].
 func (p Profile) Agreed() bool { return p.Protocol == replica.CASPaxos }

@@ -25,7 +25,7 @@ func TestProfilesFitTheCluster(t *testing.T) {
 		"write-one-read-all 3/3/1 5/5/1",
 		"majority-lww 3/2/2 5/3/3",
 		"majority-lww-writeback 3/2/2 5/3/3",
-		"sloppy-majority 3/2/2 5/3/3",
+		"sloppy-majority 3/2/2 5/3/3", "causal-siblings 3/2/2 5/3/3",
 		"majority-query-tag 3/2/2 5/3/3",
 		"abd 3/2/2 5/3/3",
 		"abd-nofsync 3/2/2 5/3/3",

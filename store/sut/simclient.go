@@ -17,11 +17,15 @@ type simClient struct {
 	node  int
 }
 
-func openSim(w *sim.World, node int) (harness.Client, error) {
+func openSim(w *sim.World, node int, p *Profile) (harness.Client, error) {
 	if most := w.Nodes() + w.Spares() - 1; node < 0 || node > most {
 		return nil, fmt.Errorf("node %d: the nodes are 0 to %d", node, most)
 	}
-	return &simClient{world: w, node: node}, nil
+	c := simClient{world: w, node: node}
+	if p.Causal() {
+		return &simSiblings{simClient: c}, nil
+	}
+	return &c, nil
 }
 
 // Invoke asks the node. What the connection and the node know of the outcome is
@@ -31,31 +35,37 @@ func (c *simClient) Invoke(ctx context.Context, key string, op *history.Op) erro
 	if err != nil {
 		return err
 	}
-	answer, err := c.world.Call(ctx, c.node, q)
-	if err != nil {
+	p, err := c.ask(ctx, q)
+	switch {
+	case p.Err != nil && p.Err.Code == replica.CodeMismatch:
+		return mismatch(op, p.Found, p.Value, p.Err)
+	case err != nil || op.F != history.Read:
 		return err
-	}
-	p, ok := answer.(replica.Reply)
-	if !ok {
-		return fmt.Errorf("node %d answered with a %T", c.node, answer)
-	}
-	if p.Err != nil {
-		if p.Err.Code == replica.CodeMismatch {
-			return mismatch(op, p.Found, p.Value, p.Err)
-		}
-		if p.Err.Definite {
-			return harness.Definite(p.Err)
-		}
-		return p.Err
-	}
-	if op.F != history.Read {
-		return nil
 	}
 	op.Out = history.Nil
 	if p.Found {
 		op.Out, err = decode(p.Value)
 	}
 	return err
+}
+
+// ask makes a request and gives the reply. The reply's own error is the error,
+// too.
+func (c *simClient) ask(ctx context.Context, q replica.Request) (replica.Reply, error) {
+	answer, err := c.world.Call(ctx, c.node, q)
+	if err != nil {
+		return replica.Reply{}, err
+	}
+	p, ok := answer.(replica.Reply)
+	switch {
+	case !ok:
+		return replica.Reply{}, fmt.Errorf("node %d answered with a %T", c.node, answer)
+	case p.Err == nil:
+		return p, nil
+	case p.Err.Definite:
+		return p, harness.Definite(p.Err)
+	}
+	return p, p.Err
 }
 
 func (c *simClient) Close() error { return nil }
@@ -82,11 +92,15 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 		if rec.Absent() {
 			continue
 		}
-		v, err := decode(rec.Value)
+		out[i].Present = true
+		if rec.Siblings != nil {
+			out[i].Values, err = listOf(valuesOf(rec.Siblings))
+		} else {
+			out[i].Value, err = decode(rec.Value)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("node %d, key %q: %w", id, key, err)
 		}
-		out[i].Present, out[i].Value = true, v
 	}
 	return out, nil
 }

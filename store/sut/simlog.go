@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"slices"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/store/replica"
 )
@@ -20,7 +22,8 @@ import (
 // stamp's counter, node, boot and seq, a byte that is 1 for a tombstone, and
 // the value; numbers are varints. Where the record has ballots the stamp is
 // preceded by those of the promise, of the accepted ballot and, with their
-// number, of the versions before; and the kind is another.
+// number, of the versions before; and the kind is another. Where it has siblings
+// the key is followed by CBOR, and again the kind is another.
 //
 // After a crash the file ends where an entry is cut off or does not match its
 // sum. Appends survive in order, so that nothing durable lies behind that. An entry
@@ -43,6 +46,7 @@ const (
 	entryBoot   = 1
 	entryWrite  = 2
 	entryAgreed = 3 // a write with ballots
+	entryCausal = 4 // a write with siblings
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -135,10 +139,25 @@ func (l *simLog) replay(body []byte) bool {
 			rec.Deleted, rec.Value = tomb[0] == 1, d.rest
 			l.set(key, rec)
 		}
+	case entryCausal:
+		key := string(d.bytes(d.uvarint()))
+		var e causalEntry
+		if d.bad || cbor.Unmarshal(d.rest, &e) != nil {
+			return false
+		}
+		e.Siblings.Born = e.Born
+		l.set(key, e.Siblings.Record())
 	default:
 		return false
 	}
 	return !d.bad
+}
+
+// causalEntry is the state of a key with causal stamps.
+type causalEntry struct {
+	_        struct{} `cbor:",toarray"`
+	Siblings replica.Siblings
+	Born     replica.Dot
 }
 
 // put applies a write and makes its entry. Append sends it to the disk.
@@ -146,12 +165,24 @@ func (l *simLog) put(w *replica.Write) {
 	l.set(w.Key, w.Record)
 	rec := &w.Record
 	kind := byte(entryWrite)
-	if rec.Ballots != nil {
+	switch {
+	case rec.Ballots != nil:
 		kind = entryAgreed
+	case rec.Siblings != nil:
+		kind = entryCausal
 	}
 	at := l.begin(kind)
 	b := binary.AppendUvarint(l.buf, uint64(len(w.Key)))
 	b = append(b, w.Key...)
+	if rec.Siblings != nil {
+		body, err := cbor.Marshal(causalEntry{Siblings: *rec.Siblings, Born: rec.Siblings.Born})
+		if err != nil {
+			panic("sut: siblings cannot be encoded: " + err.Error()) // they have plain fields only
+		}
+		l.buf = append(b, body...)
+		l.end(at)
+		return
+	}
 	if bs := rec.Ballots; bs != nil {
 		b = appendStamp(appendStamp(b, bs.Promise), bs.Accepted)
 		b = binary.AppendUvarint(b, uint64(len(bs.Before)))

@@ -11,10 +11,16 @@ import (
 )
 
 // sampleLog is a log of a boot, a write, a tombstone, an empty value, a record
-// with ballots, and a record that is taken out.
+// with ballots, one with siblings, and a record that is taken out.
 func sampleLog() *simLog {
 	l := newLog(nil)
 	l.putBoot(300)
+	first, last := replica.Dot{Node: 1, Boot: 2, Seq: 3}, replica.Dot{Node: 1, Boot: 3, Seq: 1}
+	siblings := replica.Siblings{
+		Context: replica.Context{{First: first, Last: last}},
+		Values:  []replica.Sibling{{Dot: first, Value: []byte("v")}, {Dot: last, Value: []byte{}}},
+		Born:    first,
+	}
 	for _, w := range []replica.Write{
 		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: -1, Node: 2, Boot: 300, Seq: 1}, Value: []byte("old")}},
 		{Key: "b", Record: replica.Record{Stamp: replica.Stamp{Counter: 1 << 60, Node: 1, Boot: 1, Seq: 2}, Deleted: true}},
@@ -22,6 +28,7 @@ func sampleLog() *simLog {
 		{Key: "a", Record: replica.Record{Stamp: replica.Stamp{Counter: 7, Node: 2, Boot: 300, Seq: 2}, Value: []byte("new")}},
 		{Key: "c", Record: replica.Record{Stamp: replica.Stamp{Counter: 8}, Value: []byte("v"), Ballots: &replica.Ballots{
 			Promise: replica.Stamp{Counter: 11, Node: 1, Boot: 2, Seq: 3}, Accepted: replica.Stamp{Counter: 10, Node: 2}, Before: []replica.Stamp{{Counter: 7, Seq: 9}, {Counter: 2}}}}},
+		{Key: "e", Record: siblings.Record()},
 		{Key: "d", Record: replica.Record{Stamp: replica.Stamp{Counter: 9}, Value: []byte("stray")}},
 		{Key: "d"},
 	} {
@@ -35,12 +42,13 @@ func TestLogReadsWhatWasWritten(t *testing.T) {
 	read := newLog(nil)
 	require.Equal(t, len(written.buf), read.replayAll(written.buf))
 	require.Equal(t, uint64(300), read.boot)
-	require.Len(t, read.records, 4)
+	require.Len(t, read.records, 5)
 	for key, rec := range written.records {
 		got := read.records[key]
 		require.Equal(t, rec.Stamp, got.Stamp)
 		require.Equal(t, rec.Deleted, got.Deleted)
 		require.Equal(t, rec.Ballots, got.Ballots)
+		require.Equal(t, rec.Siblings, got.Siblings)
 		require.Equal(t, string(rec.Value), string(got.Value))
 	}
 }
@@ -49,7 +57,7 @@ func TestLogReadsWhatWasWritten(t *testing.T) {
 func TestLogEndsWhereItIsCut(t *testing.T) {
 	data := sampleLog().buf
 	entries := entriesOf(t, data)
-	require.Len(t, entries, 8)
+	require.Len(t, entries, 9)
 	for at := range data {
 		good := 0
 		for _, e := range entries {

@@ -43,9 +43,9 @@ func (s *System) Profile() Profile { return s.profile }
 func (s *System) Open(ctx context.Context, w harness.World, node int) (harness.Client, error) {
 	switch w := w.(type) {
 	case *sim.World:
-		return openSim(w, node)
+		return openSim(w, node, &s.profile)
 	case *docker.World:
-		return openHTTP(w.Addr(node)), nil
+		return openHTTP(w.Addr(node), &s.profile), nil
 	}
 	return nil, unknownWorld(w)
 }
@@ -73,13 +73,13 @@ func request(key string, op *history.Op) (replica.Request, error) {
 	case history.Read:
 		q.Op = replica.Get
 	case history.Write:
-		q.Op, q.Value = replica.Put, strconv.AppendInt(nil, int64(op.Arg), 10)
+		q.Op, q.Value = replica.Put, encode(op.Arg)
 	case history.Delete:
 		q.Op = replica.Delete
 	case history.CAS:
-		q.Op, q.Value = replica.CAS, strconv.AppendInt(nil, int64(op.Arg2), 10)
+		q.Op, q.Value = replica.CAS, encode(op.Arg2)
 		if q.ExpectAbsent = op.Arg == history.Nil; !q.ExpectAbsent {
-			q.Expect = strconv.AppendInt(nil, int64(op.Arg), 10)
+			q.Expect = encode(op.Arg)
 		}
 	default:
 		return q, harness.Definite(fmt.Errorf("the reference store has no %v: use read, write, delete and cas", op.F))
@@ -98,6 +98,9 @@ func mismatch(op *history.Op, found bool, text []byte, cause error) error {
 	}
 	return harness.Definite(cause)
 }
+
+// encode gives the text of a value.
+func encode(v history.Value) []byte { return strconv.AppendInt(nil, int64(v), 10) }
 
 // decode gives the value that is written as text.
 func decode(text []byte) (history.Value, error) {
