@@ -142,10 +142,46 @@ func (c *httpClient) Invoke(ctx context.Context, key string, op *history.Op) err
 			op.Out, err = decode(r.Value)
 		}
 	}
+	return classed(err)
+}
+
+// classed marks an error that is definite.
+func classed(err error) error {
 	if client.Definite(err) {
 		return harness.Definite(err)
 	}
 	return err
+}
+
+// Get implements workloads.KV.
+func (c *httpClient) Get(ctx context.Context, key string) (string, error) {
+	r, err := c.node.Get(ctx, key)
+	return string(r.Value), classed(err)
+}
+
+// Put implements workloads.KV.
+func (c *httpClient) Put(ctx context.Context, key, value string) error {
+	_, err := c.node.Put(ctx, key, []byte(value))
+	return classed(err)
+}
+
+// CAS implements workloads.KV.
+func (c *httpClient) CAS(ctx context.Context, key, old, value string) (bool, error) {
+	var expect []byte
+	if old != "" {
+		expect = []byte(old)
+	}
+	_, err := c.node.CAS(ctx, key, expect, []byte(value))
+	if _, refused := client.Mismatch(err); refused {
+		return false, nil
+	}
+	return err == nil, classed(err)
+}
+
+// Now implements workloads.Clock.
+func (c *httpClient) Now(ctx context.Context) (time.Time, error) {
+	h, err := c.node.Health(ctx)
+	return time.Unix(0, h.WallNS), classed(err)
 }
 
 func (c *httpClient) Close() error {
@@ -171,11 +207,9 @@ func inspectHTTP(ctx context.Context, addr string, keys []string) ([]harness.Rep
 		if !r.Found {
 			continue
 		}
-		v, err := decode(r.Value)
-		if err != nil {
+		if err := show(&out[i], r.Value); err != nil {
 			return nil, fmt.Errorf("node at %s, key %q: %w", addr, keys[i], err)
 		}
-		out[i].Present, out[i].Value = true, v
 	}
 	return out, nil
 }
