@@ -14,7 +14,7 @@ type JudgeOptions struct {
 
 // Claims lists all claims that Judge has a checker for, Tested first.
 func Claims() []Claim {
-	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Converges, Available, Recovers}
+	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Counted, Converges, Available, Recovers}
 }
 
 // checker gives the checker of a claim, nil if there is none.
@@ -28,6 +28,8 @@ func (o JudgeOptions) checker(c Claim) Checker {
 		return FreshReadsWith(o.Fresh)
 	case NoLostWrites:
 		return NoLostWritesWith(o.Durability)
+	case Counted:
+		return CheckCounted
 	case Converges:
 		return CheckConverges
 	case Available:

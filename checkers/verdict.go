@@ -115,6 +115,7 @@ const (
 	NoLostWrites Claim = "no-lost-write" // an acknowledged write is never missing at the end
 	Converges    Claim = "converges"     // replicas left alone come to agree
 	Available    Claim = "available"     // operations succeed in every phase, as N, R and W predict
+	Counted      Claim = "counted"       // a counter shows all additions that are certain, and none that are impossible
 	Recovers     Claim = "recovers"      // after healing the system serves again within the bound
 	Tested       Claim = "tested"        // the run did test something: enough operations, faults that bit
 )
