@@ -66,11 +66,24 @@ func (l *levels) broken(rule Rule, places []int32, format string, args ...any) {
 
 func (l *levels) tell(place int32) string { return describe(l.h, l.v.index(int(place))) }
 
+// contrast says what is wrong with an operation that is over when the one is called
+// that it has to follow.
+func (l *levels) contrast(place int32) string {
+	first, second := l.v.at(int(place)).F == history.Add, l.v.at(int(l.last)).F == history.Add
+	switch {
+	case second:
+		return "but has to come after it by what was read"
+	case first:
+		return "which did not see it"
+	}
+	return "and saw more"
+}
+
 // group is the next group: every operation of it comes after all before it.
 func (l *levels) group(places []int32) {
 	for _, p := range places {
 		if o := l.v.at(int(p)); o.End() < l.call {
-			l.broken(LevelOrder, []int32{p, l.last}, "%s ended before %s was called, but has to come after it", l.tell(p), l.tell(l.last))
+			l.broken(LevelOrder, []int32{p, l.last}, "%s had ended before %s was called, %s", l.tell(p), l.tell(l.last), l.contrast(p))
 		}
 	}
 	for _, p := range places {

@@ -48,8 +48,12 @@ type Layered struct {
 
 // Over gives the system that the workload's operations are performed on: the
 // store, with the workload's own client in front of each of its clients. One
-// such system is for one run.
+// such system is for one run. A workload that needs no client of its own, such as
+// Layered{Workload: Register(o)}, is performed on the store itself.
 func (l Layered) Over(store harness.System) harness.System {
+	if l.layer == nil {
+		return store
+	}
 	return &over{System: store, name: l.Name, layer: l.layer()}
 }
 

@@ -15,49 +15,56 @@ type LockOptions struct {
 	// RegisterOptions are as for [Register]: a key is a list with a lock, and
 	// what are writes there are additions under the lock. There are no deletes.
 	RegisterOptions
-	// Lease is how long a lock is held at most. The list is written only if
-	// half of it is left, so that half of it should be longer than the store
-	// works on a write. 0 means one second.
+	// Lease is how long a lock is held at most. Half of it should be longer than
+	// the store works on a write. 0 means one second.
 	Lease time.Duration
+	// Work is how long a client works on what it has read, before it writes it.
+	// It is begun only if three quarters of the lease are left: one for the
+	// work, two for the write. 0 means a fiftieth of the lease.
+	Work time.Duration
 	// Fenced: the list remembers the highest fencing token that it was written
 	// with, and refuses lower ones.
 	Fenced bool
 }
 
 // Lock adds elements to lists, each under the list's lock, and reads the lists
-// without it. To add, a client takes the lock, reads the list, writes it back with
-// one element more, and gives the lock back: if the lock excludes others, nothing
-// is lost. Every element is unique in the run, so that the lists are judged as
-// those of [Append] are.
+// without it. To add, a client takes the lock, reads the list, makes sure that it
+// has the lock for long enough, works for a while, writes the list with one element
+// more, and gives the lock back. If the lock excludes others, nothing is lost. Every
+// element is unique in the run, so the lists are judged as those of [Append] are.
 //
 // The lock of a list is a key of its own, list.lock: [token, holder, end of the
-// lease in nanoseconds of Unix time]. It is taken by compare-and-set when it is free or its lease
-// is over, by the wall clock of the node that the client talks to (see [Clock]; a
-// store whose clients have none is taken to have clocks that are right). Each
-// taking has a token one higher than the last.
+// lease in nanoseconds of Unix time]. It is taken by compare-and-set when it is
+// free or its lease is over, by the wall clock of the node that the client talks
+// to (see [Clock]; a store whose clients have none is taken to have clocks that
+// are right). Each taking has a token one higher than the last.
 //
-// A lease is a promise about time, so it breaks with time: a client that was held
-// up, or a clock that is ahead, and two clients write. That is what tokens are
+// A lease is a promise about time, so it breaks with time: a write that was held
+// up in a paused node, one that failed half way and takes effect later, or a clock
+// that is ahead, and two clients write. That is what tokens are
 // for (Kleppmann, "How to do distributed locking", 2016). With Fenced the list
 // itself compares the tokens, by compare-and-set, so that a late write is refused.
 func Lock(o LockOptions) Layered {
 	if o.Lease <= 0 {
 		o.Lease = time.Second
 	}
+	if o.Work <= 0 {
+		o.Work = o.Lease / 50
+	}
 	name, prefix := "lock", "m"
 	if o.Fenced {
 		name = "lock-fenced"
 	}
 	l := collection(name, prefix, CollectionOptions{RegisterOptions: o.RegisterOptions})
-	l.layer = func() layer { return &locks{lease: o.Lease, fenced: o.Fenced, name: name} }
+	l.layer = func() layer { return &locks{lease: o.Lease, work: o.Work, fenced: o.Fenced, name: name} }
 	return l
 }
 
 // locks is the layer of Lock.
 type locks struct {
-	lease  time.Duration
-	fenced bool
-	name   string
+	lease, work time.Duration
+	fenced      bool
+	name        string
 }
 
 // inspect takes the tokens out of what the replicas hold.
@@ -161,8 +168,11 @@ func (c *lockClient) add(ctx context.Context, g grant, key string, element histo
 		if err != nil {
 			return harness.Definite(err)
 		}
-		if g.end.Sub(now) < c.lease/2 {
-			return harness.Definite(errors.New("too little of the lease was left to write"))
+		if g.end.Sub(now) < c.lease/4*3 {
+			return harness.Definite(errors.New("too little of the lease was left"))
+		}
+		if err := c.at.world.Sleep(ctx, c.work); err != nil {
+			return harness.Definite(err)
 		}
 		list = append(list, element)
 		if !c.fenced {

@@ -17,6 +17,9 @@ func All() []checkers.Claim {
 	}
 }
 
+// Special are the claims about data of one kind, which a workload brings with it.
+func Special() []checkers.Claim { return []checkers.Claim{checkers.Counted} }
+
 // Claimed is what people say of a profile of the reference store; a run judges
 // this unless it is told otherwise. Nil for a profile nobody says anything of.
 func Claimed(profile string) []checkers.Claim {
@@ -36,6 +39,7 @@ func Claimed(profile string) []checkers.Claim {
 // Parse reads a list of claims such as "linearizable,converges"; "all" is All.
 func Parse(list string) ([]checkers.Claim, error) {
 	var out []checkers.Claim
+	known := append(All(), Special()...)
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
 		c := checkers.Claim(word)
@@ -43,11 +47,11 @@ func Parse(list string) ([]checkers.Claim, error) {
 		case word == "":
 		case word == "all":
 			out = append(out, All()...)
-		case slices.Contains(All(), c):
+		case slices.Contains(known, c):
 			out = append(out, c)
 		default:
-			names := make([]string, 0, len(All()))
-			for _, c := range All() {
+			names := make([]string, 0, len(known))
+			for _, c := range known {
 				names = append(names, string(c))
 			}
 			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, strings.Join(names, ", "))
@@ -56,6 +60,6 @@ func Parse(list string) ([]checkers.Claim, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no claim given: name at least one")
 	}
-	// In the order of All, each once.
-	return slices.DeleteFunc(All(), func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
+	// In one order, each once.
+	return slices.DeleteFunc(known, func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
 }

@@ -16,13 +16,11 @@ import (
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness"
-	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/store/replica"
 	"github.com/assay-chaos/assay/store/sut"
-	"github.com/assay-chaos/assay/workloads"
 )
 
 // The worlds.
@@ -31,15 +29,6 @@ const (
 	Docker = "docker"
 )
 
-// The workloads.
-const (
-	Register    = "register"     // reads and writes
-	CASRegister = "cas-register" // with compare-and-set
-)
-
-// Workloads lists what a run can do.
-func Workloads() []string { return []string{Register, CASRegister} }
-
 // Spec is everything that decides a run. Together with the version of assay it
 // decides a simulated run to the byte.
 type Spec struct {
@@ -47,7 +36,7 @@ type Spec struct {
 	Profile string
 	Nodes   int
 	N, R, W int // 0: for N all nodes, for R and W as the profile says for that N
-	// Workload is one of Workloads; "": as fits the profile.
+	// Workload is the name of one of Workloads; "": as fits the profile.
 	Workload string
 	Nemesis  string
 	// Schedule is the fault schedule; nil to draw it from Seed and Nemesis.
@@ -98,7 +87,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	return claims.Setting{
 		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
-		Sloppy: p.Sloppy,
+		Sloppy: p.Sloppy, Use: s.use(p),
 	}, nil
 }
 
@@ -135,14 +124,6 @@ func (s *Spec) MakeRoom() {
 	}
 }
 
-// claimed gives the claims to judge.
-func (s *Spec) claimed() []checkers.Claim {
-	if s.Claims != nil {
-		return s.Claims
-	}
-	return claims.Claimed(s.Profile)
-}
-
 // Validate names the first field that makes no sense, and what would.
 func (s *Spec) Validate() error {
 	p, err := s.profile()
@@ -152,11 +133,11 @@ func (s *Spec) Validate() error {
 	if _, err := nemesis.Parse(s.Nemesis); err != nil {
 		return err
 	}
+	w, err := s.what()
+	if err != nil {
+		return err
+	}
 	switch {
-	case s.Workload != "" && !slices.Contains(Workloads(), s.Workload):
-		return fmt.Errorf("unknown workload %q; there are: %s", s.Workload, strings.Join(Workloads(), ", "))
-	case s.Workload == CASRegister && !p.Agreed():
-		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
 	case s.World != Sim && s.World != Docker:
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
 	case s.Nodes < 1 || s.Nodes > replica.MaxNodes:
@@ -176,58 +157,28 @@ func (s *Spec) Validate() error {
 	case len(s.claimed()) == 0:
 		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
 	}
-	return p.Validate(s.Nodes)
+	if err := p.Validate(s.Nodes); err != nil {
+		return err
+	}
+	return w.fits(s, p)
 }
 
-// judging says what the checkers should ask for, beyond their defaults.
-func (s *Spec) judging() checkers.JudgeOptions {
-	var o checkers.JudgeOptions
-	// What no fault hinders succeeds; a loaded machine may delay one in a
-	// hundred past its time limit.
-	o.Availability.Default = 0.99
-	o.Tested.Kinds = []history.F{history.Read, history.Write}
-	if s.workloadName() == CASRegister {
-		o.Tested.Kinds = append(o.Tested.Kinds, history.CAS)
+// minFaults is how many faults the run has to have: one of each kind asked for.
+func (s *Spec) minFaults() int {
+	specs, err := nemesis.Parse(s.Nemesis)
+	if err != nil {
+		return 0
 	}
-	if specs, err := nemesis.Parse(s.Nemesis); err == nil {
-		o.Tested.MinFaults = len(specs)
-	}
-	return o
-}
-
-// opsPerKey is how many operations a key gets before the workload moves on
-// from it. Keys that nobody touches any more show whether replicas converge by
-// themselves; a key that is written to the end hides that they do not.
-const opsPerKey = 100
-
-// workloadName is the workload that was asked for, or else the one that has all
-// that the profile can do.
-func (s *Spec) workloadName() string {
-	if s.Workload != "" {
-		return s.Workload
-	}
-	if p, err := s.profile(); err == nil && p.Agreed() {
-		return CASRegister
-	}
-	return Register
-}
-
-// workload is registers of which Keys are in use at a time.
-func (s *Spec) workload() harness.Workload {
-	keys := 1000
-	if s.Rate > 0 {
-		keys = min(int(s.Rate*s.Duration().Seconds())/opsPerKey, 10_000)
-	}
-	o := workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: opsPerKey, Rate: s.Rate}
-	if s.workloadName() == CASRegister {
-		return workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: o})
-	}
-	return workloads.Register(o)
+	return len(specs)
 }
 
 // test makes the harness' test of it.
 func (s *Spec) test(system harness.System) (harness.Test, error) {
 	specs, err := nemesis.Parse(s.Nemesis)
+	if err != nil {
+		return harness.Test{}, err
+	}
+	w, err := s.workload()
 	if err != nil {
 		return harness.Test{}, err
 	}
@@ -240,8 +191,8 @@ func (s *Spec) test(system harness.System) (harness.Test, error) {
 	return harness.Test{
 		Name:      s.Name(),
 		Seed:      s.Seed,
-		System:    system,
-		Workload:  s.workload(),
+		System:    w.Over(system),
+		Workload:  w.Workload,
 		Faults:    faults,
 		Clients:   s.Clients,
 		OpTimeout: s.OpTimeout,
@@ -259,7 +210,23 @@ func (s *Spec) Name() string {
 		faults = "none"
 	}
 	faults = strings.NewReplacer(",", "+", ":", "-", " ", "").Replace(faults)
-	return fmt.Sprintf("%s-%s-%s-%d", s.World, s.Profile, faults, s.Seed)
+	name := s.Profile
+	if w := s.unusual(); w != "" {
+		name += "-" + w
+	}
+	return fmt.Sprintf("%s-%s-%s-%d", s.World, name, faults, s.Seed)
+}
+
+// unusual is the workload, if it is not the one that would be taken for the
+// profile without being named.
+func (s *Spec) unusual() string {
+	named := s.workloadName()
+	plain := *s
+	plain.Workload = ""
+	if plain.workloadName() == named {
+		return ""
+	}
+	return named
 }
 
 // describe is what a run directory keeps of the spec beside the test.
@@ -302,12 +269,7 @@ func (s *Spec) Command() []string {
 	}
 	add("--duration", s.Duration(), def.Duration())
 	add("--nodes", s.Nodes, def.Nodes)
-	if s.Workload != "" {
-		named := s.Workload
-		s := *s
-		s.Workload = ""
-		add("--workload", named, s.workloadName())
-	}
+	add("--workload", s.unusual(), "")
 	add("--n", s.N, 0)
 	add("--r", s.R, 0)
 	add("--w", s.W, 0)

@@ -1,0 +1,58 @@
+package claims
+
+import "github.com/assay-chaos/assay/checkers"
+
+// Use is how a workload makes its operations of those of the store.
+type Use uint8
+
+const (
+	Plain   Use = iota // each is one of the store's
+	Changed            // a key is read, and changed by compare-and-set
+	Blind              // a key is read, and changed by a plain put
+	Spread             // several keys are read, or changed by plain puts
+	Posted             // several keys are read, each of which is written once
+	Cached             // a read may be answered from a cache
+	Leased             // as Blind, under a lock that is a lease
+)
+
+// used is what follows from how the store is used, whatever the store is; false
+// where the store decides.
+func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
+	type of struct {
+		use   Use
+		claim checkers.Claim
+	}
+	switch at := (of{s.Use, claim}); at {
+	case of{Blind, checkers.Linearizable}, of{Blind, checkers.NoLostWrites}, of{Blind, checkers.Counted}:
+		return breaks("two clients read one value, and the put of one overwrites what the other has added"), true
+
+	case of{Spread, checkers.Linearizable}:
+		return breaks("a transfer changes two keys one after the other, and others come between"), true
+
+	case of{Posted, checkers.Linearizable}:
+		return breaks("a timeline is read post by post, at no one instant"), true
+	case of{Posted, checkers.NoLostWrites}:
+		if s.forgets(f) {
+			return s.noLostWrites(f), true
+		}
+		return holds("an acknowledged post is durable at W replicas, and its key is written once: nothing can replace it"), true
+
+	case of{Cached, checkers.Linearizable}, of{Cached, checkers.FreshReads}:
+		return breaks("a glance shows what was fetched last, whatever the ledger says"), true
+	case of{Cached, checkers.NoLostWrites}:
+		return breaks("the caches are what is looked at, and all of them may show what is older"), true
+	case of{Cached, checkers.Converges}:
+		return breaks("nobody tells a cache what has changed: it shows what was fetched last until somebody opens the details"), true
+
+	case of{Leased, checkers.Linearizable}, of{Leased, checkers.NoLostWrites}:
+		switch {
+		case f.Pause:
+			return breaks("a write waits in a paused node, the lease ends, and it lands on top of the next holder's"), true
+		case f.Clock:
+			return breaks("a node whose clock is ahead takes a lease for over that is not, and two clients hold the lock"), true
+		case f.Kill, f.Partition:
+			return breaks("a write that reached a minority before it failed takes effect when somebody reads it there, after the lease has ended"), true
+		}
+	}
+	return Expectation{}, false
+}
