@@ -112,7 +112,11 @@ func (f *runFlags) complete(s *experiment.Spec, flags *pflag.FlagSet) error {
 	if !flags.Changed("nodes") {
 		s.MakeRoom()
 	}
-	if f.claims != "" {
+	switch f.claims {
+	case "":
+	case allClaims:
+		s.Claims = s.Judged()
+	default:
 		var err error
 		if s.Claims, err = claims.Parse(f.claims); err != nil {
 			return err

@@ -50,11 +50,7 @@ func Parse(list string) ([]checkers.Claim, error) {
 		case slices.Contains(known, c):
 			out = append(out, c)
 		default:
-			names := make([]string, 0, len(known))
-			for _, c := range known {
-				names = append(names, string(c))
-			}
-			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, strings.Join(names, ", "))
+			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, List(known))
 		}
 	}
 	if len(out) == 0 {
@@ -62,4 +58,13 @@ func Parse(list string) ([]checkers.Claim, error) {
 	}
 	// In one order, each once.
 	return slices.DeleteFunc(known, func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
+}
+
+// List writes claims for people.
+func List(cs []checkers.Claim) string {
+	names := make([]string, len(cs))
+	for i, c := range cs {
+		names[i] = string(c)
+	}
+	return strings.Join(names, ", ")
 }

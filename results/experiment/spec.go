@@ -124,6 +124,16 @@ func (s *Spec) MakeRoom() {
 	}
 }
 
+// Unfit says that the profile cannot do the workload.
+func (s *Spec) Unfit() bool {
+	w, err := s.what()
+	if err != nil {
+		return false
+	}
+	p, err := s.profile()
+	return err == nil && w.fits(s, p) != nil
+}
+
 // Validate names the first field that makes no sense, and what would.
 func (s *Spec) Validate() error {
 	p, err := s.profile()
@@ -156,6 +166,11 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("an operation timeout of %v: take more than 0", s.OpTimeout)
 	case len(s.claimed()) == 0:
 		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
+	}
+	for _, c := range s.Claims {
+		if can := s.Judged(); !slices.Contains(can, c) && c != checkers.Tested {
+			return fmt.Errorf("the claim %s cannot be judged of workload %s; these can: %s", c, w.Name, claims.List(can))
+		}
 	}
 	if err := p.Validate(s.Nodes); err != nil {
 		return err

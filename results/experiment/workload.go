@@ -128,9 +128,11 @@ func Workloads() []Workload {
 	}
 }
 
-// Claims are those that can be judged of the workload, in the order of the matrix.
-func (w *Workload) Claims() []checkers.Claim {
-	if w.claims == nil {
+// Judged are the claims that can be judged of the run's workload, in the order of
+// the matrix.
+func (s *Spec) Judged() []checkers.Claim {
+	w, err := s.what()
+	if err != nil || w.claims == nil {
 		return claims.All()
 	}
 	return slices.Clone(w.claims)
@@ -197,7 +199,7 @@ func (s *Spec) claimed() []checkers.Claim {
 	if err != nil || w.claims == nil {
 		return claims.Claimed(s.Profile)
 	}
-	return w.Claims()
+	return s.Judged()
 }
 
 // workload is the workload with Keys keys in use at a time.
