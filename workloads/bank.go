@@ -20,9 +20,10 @@ type BankOptions struct {
 	Initial int
 	// MaxAmount is the most that one transfer moves. 0 means 5.
 	MaxAmount int
-	// Blind: a transfer reads the balances, and writes them back with a plain
-	// put. Otherwise it is made by compare-and-set.
-	Blind bool
+	// Apart: each account is a key of its own, bank/number, and a transfer reads
+	// and puts one after the other: what people do on a store that changes one
+	// key at a time and has no compare-and-set.
+	Apart bool
 }
 
 // Balances gives the balances of a bank before the first transfer.
@@ -48,9 +49,10 @@ func (o *BankOptions) setDefaults() {
 }
 
 // Bank transfers money between accounts, and reads all balances. The balances of
-// a bank are the value of one key, so that a store whose compare-and-set is about
-// one key can change two accounts at one instant; it is absent before the first
-// transfer. A transfer of more than there is in the account is refused.
+// a bank are the value of one key, which transfers change by compare-and-set: a
+// store whose compare-and-set is about one key can then change two accounts at one
+// instant. The key is absent before the first transfer. A transfer of more than
+// there is in the account is refused.
 func Bank(o BankOptions) Layered {
 	o.setDefaults()
 	return Layered{
@@ -64,7 +66,12 @@ func Bank(o BankOptions) Layered {
 			op.F, op.Arg, op.Arg2 = history.Transfer, history.Accounts(from, to), history.Value(1+r.IntN(o.MaxAmount))
 			return op
 		}),
-		layer: func() layer { return bank{initial: o.Balances(), blind: o.Blind} },
+		layer: func() layer {
+			if o.Apart {
+				return accounts{o.Balances()}
+			}
+			return bank{initial: o.Balances()}
+		},
 	}
 }
 
@@ -72,7 +79,6 @@ func Bank(o BankOptions) Layered {
 type bank struct {
 	asStored
 	initial history.List
-	blind   bool
 }
 
 func (l bank) open(kv KV, _ place) harness.Lister {
@@ -81,17 +87,14 @@ func (l bank) open(kv KV, _ place) harness.Lister {
 			if op.F != history.Transfer {
 				return cannot("bank", op.F)
 			}
-			return change(ctx, kv, key, l.blind, func(old string) (string, error) {
+			return change(ctx, kv, key, false, func(old string) (string, error) {
 				all, err := l.balances(old)
 				if err != nil {
 					return "", err
 				}
 				from, to := op.Accounts()
-				if max(from, to) >= len(all) {
-					return "", fmt.Errorf("accounts %d and %d: the bank has %d", from, to, len(all))
-				}
-				if all[from] < op.Arg2 {
-					return "", fmt.Errorf("account %d has %v, which is less than %v", from, all[from], op.Arg2)
+				if err := covers(op, from, all[from]); err != nil {
+					return "", err
 				}
 				all[from] -= op.Arg2
 				all[to] += op.Arg2
@@ -114,4 +117,82 @@ func (l bank) balances(text string) (history.List, error) {
 		return append(history.List(nil), l.initial...), nil
 	}
 	return decodeList(text)
+}
+
+// covers says why an account has too little for a transfer.
+func covers(transfer *history.Op, account int, balance history.Value) error {
+	if balance < transfer.Arg2 {
+		return fmt.Errorf("account %d has %v, which is less than %v", account, balance, transfer.Arg2)
+	}
+	return nil
+}
+
+// accounts is the layer of a Bank whose accounts are keys of their own.
+type accounts struct{ initial history.List }
+
+func (l accounts) open(kv KV, _ place) harness.Lister {
+	balance := func(ctx context.Context, key string, account int) (history.Value, error) {
+		text, err := get(ctx, kv, partKey(key, account))
+		if err != nil || text == "" {
+			return l.initial[account], err
+		}
+		v, _, err := Decode(text)
+		return v, err
+	}
+	put := func(ctx context.Context, key string, account int, v history.Value) error {
+		return kv.Put(ctx, partKey(key, account), v.String())
+	}
+	return plain{
+		invoke: func(ctx context.Context, key string, op *history.Op) error {
+			if op.F != history.Transfer {
+				return cannot("bank", op.F)
+			}
+			from, to := op.Accounts()
+			source, err := balance(ctx, key, from)
+			if err == nil {
+				err = covers(op, from, source)
+			}
+			if err != nil {
+				return harness.Definite(err)
+			}
+			if err := put(ctx, key, from, source-op.Arg2); err != nil {
+				return err
+			}
+			target, err := balance(ctx, key, to)
+			if err == nil {
+				err = put(ctx, key, to, target+op.Arg2)
+			}
+			if err != nil {
+				// Not wrapped: whatever is certain of the second half, the first
+				// has happened.
+				return fmt.Errorf("half of the transfer was made: %v", err)
+			}
+			return nil
+		},
+		all: func(ctx context.Context, key string) (history.List, error) {
+			all := make(history.List, len(l.initial))
+			for i := range all {
+				var err error
+				if all[i], err = balance(ctx, key, i); err != nil {
+					return nil, err
+				}
+			}
+			return all, nil
+		},
+	}
+}
+
+func (l accounts) inspect(_ int, keys []string, read func([]string) ([]harness.Replica, error)) ([]harness.Replica, error) {
+	return inParts(keys, len(l.initial), read, func(parts []harness.Replica) history.List {
+		all, found := append(history.List(nil), l.initial...), false
+		for i, r := range parts {
+			if r.Present {
+				all[i], found = r.Value, true
+			}
+		}
+		if !found {
+			return nil
+		}
+		return all
+	})
 }

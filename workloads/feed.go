@@ -3,7 +3,6 @@ package workloads
 import (
 	"context"
 	"slices"
-	"strconv"
 
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/gen"
@@ -21,7 +20,7 @@ type FeedOptions struct {
 }
 
 // Feed has authors post to timelines, and followers read them. Each post is a key
-// of its own in the store, timeline/number, which its author writes once: nobody
+// of its own in the store, timeline/0, timeline/1, …, which its author writes once: nobody
 // overwrites another's post, whatever the store does with two writes at a time. A
 // follower reads all posts of the timeline, through the one node that he talks to.
 //
@@ -84,25 +83,23 @@ func (g *feed) Update(gen.Context, gen.Completion) gen.Generator { return g }
 // timelines is the layer of Feed.
 type timelines struct{ most int }
 
-func postKey(timeline string, number int) string { return timeline + "/" + strconv.Itoa(number) }
-
 func (l timelines) open(kv KV, _ place) harness.Lister {
 	return plain{
 		invoke: func(ctx context.Context, key string, op *history.Op) error {
 			if op.F != history.Add {
 				return cannot("feed", op.F)
 			}
-			return kv.Put(ctx, postKey(key, int(op.Arg)), op.Arg.String())
+			return kv.Put(ctx, partKey(key, int(op.Arg)-1), op.Arg.String())
 		},
 		all: func(ctx context.Context, key string) (history.List, error) {
 			seen := history.List{}
-			for n := 1; n <= l.most; n++ {
-				text, err := get(ctx, kv, postKey(key, n))
+			for n := range l.most {
+				text, err := get(ctx, kv, partKey(key, n))
 				if err != nil {
 					return nil, err
 				}
 				if text != "" {
-					seen = append(seen, history.Value(n))
+					seen = append(seen, history.Value(n+1))
 				}
 			}
 			return seen, nil
@@ -111,31 +108,14 @@ func (l timelines) open(kv KV, _ place) harness.Lister {
 }
 
 // inspect shows the timelines as a follower who reads at this replica alone would
-// see them. A replica that lacks some of the keys by design shows nothing that can
-// be compared.
+// see them.
 func (l timelines) inspect(_ int, keys []string, read func([]string) ([]harness.Replica, error)) ([]harness.Replica, error) {
-	posts := make([]string, 0, len(keys)*l.most)
-	for _, key := range keys {
-		for n := 1; n <= l.most; n++ {
-			posts = append(posts, postKey(key, n))
-		}
-	}
-	held, err := read(posts)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]harness.Replica, len(keys))
-	for i := range out {
-		list, elsewhere := history.List{}, 0
-		for n, r := range held[i*l.most : (i+1)*l.most] {
-			switch {
-			case r.Elsewhere:
-				elsewhere++
-			case r.Present:
-				list = append(list, history.Value(n+1))
+	return inParts(keys, l.most, read, func(posts []harness.Replica) (seen history.List) {
+		for n, r := range posts {
+			if r.Present {
+				seen = append(seen, history.Value(n+1))
 			}
 		}
-		out[i] = harness.Replica{Present: len(list) > 0, Values: list, Elsewhere: elsewhere > 0}
-	}
-	return out, nil
+		return seen
+	})
 }

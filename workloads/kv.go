@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/assay-chaos/assay/harness"
@@ -125,6 +127,33 @@ type asStored struct{}
 
 func (asStored) inspect(_ int, keys []string, read func([]string) ([]harness.Replica, error)) ([]harness.Replica, error) {
 	return read(keys)
+}
+
+// partKey is the store's key of one part of what the workload has under a key.
+func partKey(key string, part int) string { return key + "/" + strconv.Itoa(part) }
+
+// inParts inspects a workload whose keys are made of parts, each a key of the
+// store's: list gives what a replica shows of a key, nil for nothing. A replica
+// that lacks some of the parts by design shows nothing that can be compared.
+func inParts(keys []string, parts int, read func([]string) ([]harness.Replica, error), list func([]harness.Replica) history.List) ([]harness.Replica, error) {
+	all := make([]string, 0, len(keys)*parts)
+	for _, key := range keys {
+		for i := range parts {
+			all = append(all, partKey(key, i))
+		}
+	}
+	held, err := read(all)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]harness.Replica, len(keys))
+	for i := range out {
+		mine := held[i*parts : (i+1)*parts]
+		shown := list(mine)
+		out[i] = harness.Replica{Present: shown != nil, Values: shown,
+			Elsewhere: slices.ContainsFunc(mine, func(r harness.Replica) bool { return r.Elsewhere })}
+	}
+	return out, nil
 }
 
 // cannot is the answer to a function that is not the workload's.

@@ -103,7 +103,7 @@ func Workloads() []Workload {
 				o.Model, o.Balances = checkers.ModelBank, workloads.BankOptions{}.Balances()
 			},
 			make: func(_ *Spec, o workloads.RegisterOptions, blind bool) workloads.Layered {
-				return workloads.Bank(workloads.BankOptions{RegisterOptions: o, Blind: blind})
+				return workloads.Bank(workloads.BankOptions{RegisterOptions: o, Apart: blind})
 			}, use: claims.Changed, blind: claims.Spread},
 		{Name: Feed, Doc: "authors post to timelines, which followers read", Profile: "one-one", apart: true, opsPerKey: 40,
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelSet),
