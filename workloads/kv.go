@@ -2,10 +2,10 @@ package workloads
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/assay-chaos/assay/harness"
@@ -192,26 +192,44 @@ func change(ctx context.Context, kv KV, key string, blind bool, f func(old strin
 // Decode gives what the text of a key holds: a number, or several of them (then
 // list is not nil).
 func Decode(text string) (value history.Value, list history.List, err error) {
-	if len(text) > 0 && text[0] == '[' {
+	if strings.HasPrefix(text, "[") {
 		list, err = decodeList(text)
 		return history.Nil, list, err
 	}
-	err = json.Unmarshal([]byte(text), &value)
-	if err != nil {
-		err = fmt.Errorf("the store holds %q, which no client wrote: %w", text, err)
-	}
+	value, err = decodeNumber(text)
 	return value, nil, err
 }
 
+// decodeList gives the numbers of an array; of an absent key there are none.
 func decodeList(text string) (history.List, error) {
 	list := history.List{}
-	if text == "" {
+	if text == "" || text == "[]" {
 		return list, nil
 	}
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return nil, fmt.Errorf("the store holds %q, which no client wrote: %w", text, err)
+	inner, opened := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if !opened || !closed {
+		return nil, fmt.Errorf("the store holds %q, which no client wrote", text)
+	}
+	for word := range strings.SplitSeq(inner, ",") {
+		v, err := decodeNumber(word)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
 	}
 	return list, nil
+}
+
+func decodeNumber(text string) (history.Value, error) {
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && history.Value(v) == history.Nil {
+		err = strconv.ErrRange
+	}
+	if err != nil {
+		return history.Nil, fmt.Errorf("the store holds %q, which no client wrote: %w", text, err)
+	}
+	return history.Value(v), nil
 }
 
 func encodeList(list history.List) string {
