@@ -73,12 +73,15 @@ type Test struct {
 }
 
 // ReplayCommand is the command that runs the test again, quoted for a shell.
-func (t *Test) ReplayCommand() string {
-	words := make([]string, len(t.Replay))
-	for i, w := range t.Replay {
-		words[i] = shellQuote(w)
+func (t *Test) ReplayCommand() string { return JoinCommand(t.Replay) }
+
+// JoinCommand makes a command of words, quoted for a shell.
+func JoinCommand(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = shellQuote(w)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(quoted, " ")
 }
 
 // shellQuote leaves plain words alone and puts others between single quotes.
