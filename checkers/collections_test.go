@@ -3,372 +3,265 @@ package checkers
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/harness/history"
 )
 
-// gathering makes small random histories of one set, list, counter or bank:
-// concurrent, with many equal times, failed operations and unknown outcomes. They
-// come from one that was really simulated; most have a few things changed
-// afterwards.
-type gathering struct {
-	*rand.Rand
-	model string
-}
+// Histories of sets and banks are written as words like
+//
+//	+1@1-2      an add of 1, called at 1, ok at 2; "!" failed, "?" unknown
+//	[1,2]@3-4   a read of all that saw 1 and 2
+//
+// "/k" at the end is the key. Operations stand in the order of their calls.
+var collectionWord = regexp.MustCompile(`^(\+(\d+)|\[([-\d,]*)\])@(\d+)(?:-(\d+))?([!?]?)(?:/(\d+))?$`)
 
-// initialBalances are those of the banks in the tests.
-var initialBalances = history.List{3, 3, 3}
-
-func (r gathering) options() Options { return Options{Model: r.model, Balances: initialBalances} }
-
-func (r gathering) history() *history.History {
-	h := &history.History{Keys: []string{"x"}}
-	n := 2 + r.IntN(9)
-	clocks := make([]int64, 1+r.IntN(4))
-	spread, info, fail := 1+r.IntN(6), []float64{0, 0, 0.2, 0.5}[r.IntN(4)], []float64{0, 0, 0.15}[r.IntN(3)]
-	reads := history.ReadAll
-	if r.model == ModelCounter {
-		reads = history.Read
+func parseCollection(t testing.TB, text string) *history.History {
+	t.Helper()
+	h := &history.History{Keys: []string{"k0", "k1"}}
+	number := func(s string) (n int64) {
+		_, _ = fmt.Sscan(s, &n)
+		return n
 	}
-	for i := range n {
-		p := r.IntN(len(clocks))
-		o := history.Op{Process: int32(p), Call: clocks[p] + int64(r.IntN(3)) + 1, Out: history.Nil, F: reads}
-		o.Return = o.Call + int64(r.IntN(spread+1))
-		if r.IntN(2) == 0 {
-			switch o.F = history.Add; r.model {
-			case ModelBank:
-				from := r.IntN(3)
-				o.F, o.Arg, o.Arg2 = history.Transfer, history.Accounts(from, (from+1+r.IntN(2))%3), history.Value(1+r.IntN(2))
-			case ModelCounter:
-				o.Arg = 1
-			default:
-				o.Arg = history.Value(i + 1)
-			}
+	for i, w := range strings.Fields(text) {
+		m := collectionWord.FindStringSubmatch(w)
+		require.NotNil(t, m, "not in the notation: %q", w)
+		o := history.Op{F: history.ReadAll, Call: number(m[4]), Return: number(m[5]), Process: int32(i), Key: int32(number(m[7])),
+			Arg: history.Nil, Arg2: history.Nil, Out: history.Nil, Outcome: map[string]history.Outcome{"": history.OK, "!": history.Fail, "?": history.Info}[m[6]]}
+		if m[5] == "" {
+			o.Return = history.Never
 		}
-		clocks[p] = o.Return
-		o.Outcome = history.OK
-		switch x := r.Float64(); {
-		case x < info && !o.F.ReadOnly():
-			o.Outcome, o.Return = history.Info, history.Never
-			clocks[p] = o.Call + 1
-		case x < info+fail:
-			o.Outcome = history.Fail
+		if m[2] != "" {
+			o.F, o.Arg = history.Add, history.Value(number(m[2]))
+		} else {
+			l := history.List{}
+			for _, e := range strings.Split(m[3], ",") {
+				if e != "" {
+					l = append(l, history.Value(number(e)))
+				}
+			}
+			o.Out = history.Value(len(h.Lists))
+			h.Lists = append(h.Lists, l)
 		}
 		h.Ops = append(h.Ops, o)
 	}
-	r.simulate(h)
-	for range []int{0, 1, 2, 3, 5}[r.IntN(5)] {
-		r.spoil(h)
-	}
-	slices.SortStableFunc(h.Ops, func(a, b history.Op) int { return compare(a.Call, b.Call) })
 	return h
 }
 
-// simulate lets every operation take effect at an instant of its interval, those
-// of unknown outcome perhaps later or never.
-func (r gathering) simulate(h *history.History) {
-	type instant struct {
-		at float64
-		op int
-	}
-	var order []instant
-	for i, o := range h.Ops {
-		at := float64(o.Call) + r.Float64()*float64(o.Return-o.Call)
-		if o.Outcome == history.Info {
-			if at = float64(o.Call) + r.Float64()*12; r.IntN(2) == 0 {
-				continue
-			}
-		}
-		if o.Outcome != history.Fail {
-			order = append(order, instant{at, i})
-		}
-	}
-	slices.SortStableFunc(order, func(a, b instant) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
-		}
-		return 0
-	})
-	state, n := history.List{}, history.Value(0)
-	if r.model == ModelBank {
-		state = slices.Clone(initialBalances)
-	}
-	for _, e := range order {
-		switch o := &h.Ops[e.op]; o.F {
-		case history.Add:
-			state = append(state, o.Arg)
-			n += o.Arg
-		case history.Transfer:
-			from, to := o.Accounts()
-			if state[from] < o.Arg2 {
-				o.Outcome = history.Fail
-				o.Return = min(o.Return, o.Call+5)
-				continue
-			}
-			state[from] -= o.Arg2
-			state[to] += o.Arg2
-		case history.Read:
-			o.Out = n
-		case history.ReadAll:
-			seen := slices.Clone(state)
-			if r.model == ModelSet {
-				r.Shuffle(len(seen), func(i, j int) { seen[i], seen[j] = seen[j], seen[i] })
-			}
-			o.Out = history.Value(len(h.Lists))
-			h.Lists = append(h.Lists, seen)
-			if len(seen) == 0 && r.IntN(2) == 0 {
-				o.Out = history.Nil
-			}
-		}
-	}
-}
-
-func (r gathering) spoil(h *history.History) {
-	o := &h.Ops[r.IntN(len(h.Ops))]
-	switch r.IntN(4) {
-	case 0:
-		by := int64(2 + r.IntN(8))
-		o.Call += by
-		if o.Return != history.Never {
-			o.Return += by
-		}
-	case 1:
-		if o.Return != history.Never && o.Return > o.Call {
-			o.Return--
-		}
-	case 2:
-		if o.F == history.Read && o.Outcome == history.OK {
-			o.Out += history.Value(r.IntN(3) - 1)
-		}
-	}
-	if len(h.Lists) == 0 {
-		return
-	}
-	l := h.Lists[r.IntN(len(h.Lists))]
-	if len(l) < 2 {
-		return
-	}
-	i, j := r.IntN(len(l)), r.IntN(len(l))
-	switch r.IntN(6) {
-	case 0:
-		l[i], l[j] = l[j], l[i]
-	case 1:
-		l[i] = l[j]
-	case 2:
-		l[i]++
-	}
-}
-
-// tellAll is for messages of failing tests.
-func tellAll(h *history.History) string {
-	var b strings.Builder
-	for i, o := range h.Ops {
-		fmt.Fprintf(&b, "\n%s %s %d-%d", operationText(h, &h.Ops[i]), o.Outcome, o.Call, o.End())
-	}
-	return b.String()
-}
-
-// tryAll decides by trying every order: an opinion that shares no code with the
-// checkers.
-func tryAll(h *history.History, model string) bool {
-	dead := map[string]bool{}
-	var search func(done uint32, state history.List, n history.Value) bool
-	search = func(done uint32, state history.List, n history.Value) bool {
-		name := fmt.Sprint(done, state, n)
-		if dead[name] {
-			return false
-		}
-		open := false
-		for i := range h.Ops {
-			open = open || done&(1<<i) == 0 && h.Ops[i].Outcome == history.OK
-		}
-		if !open {
-			return true
-		}
-		for i := range h.Ops {
-			o := &h.Ops[i]
-			if done&(1<<i) != 0 || o.Outcome == history.Fail {
-				continue
-			}
-			first := true
-			for k := range h.Ops {
-				p := &h.Ops[k]
-				first = first && !(done&(1<<k) == 0 && k != i && p.Outcome == history.OK && p.Return < o.Call)
-			}
-			if !first {
-				continue
-			}
-			next, m := slices.Clone(state), n
-			switch o.F {
-			case history.Add:
-				next, m = append(next, o.Arg), n+o.Arg
-				if model == ModelSet {
-					slices.Sort(next)
-				}
-			case history.Transfer:
-				from, to := o.Accounts()
-				if next[from] < o.Arg2 {
-					continue
-				}
-				next[from] -= o.Arg2
-				next[to] += o.Arg2
-			case history.Read:
-				if o.Out != n {
-					continue
-				}
-			case history.ReadAll:
-				var seen history.List
-				if o.Out != history.Nil {
-					seen = slices.Clone(h.Lists[o.Out])
-				}
-				if model == ModelSet {
-					slices.Sort(seen)
-					seen = slices.Compact(seen)
-				}
-				if !slices.Equal(seen, state) {
-					continue
-				}
-			}
-			if search(done|1<<i, next, m) {
-				return true
-			}
-		}
-		dead[name] = true
-		return false
-	}
-	var start history.List
-	if model == ModelBank {
-		start = initialBalances
-	}
-	return search(0, start, 0)
-}
-
-// The decisions agree with Porcupine and with trying all orders.
-func TestCollectionDecisionsAgree(t *testing.T) {
-	for _, model := range []string{ModelSet, ModelList, ModelCounter, ModelBank} {
-		t.Run(model, func(t *testing.T) {
-			r := gathering{rand.New(rand.NewPCG(9, 7)), model}
-			seen, direct := map[Verdict]int{}, 0
-			for range 15_000 {
-				h := r.history()
-				opts := r.options()
-				m, err := modelFor(h, opts)
-				require.NoError(t, err)
-				require.Equal(t, model, m.name)
-				want := verdictOf(tryAll(h, model))
-				steps, err := prepare(h, whole(h), m, opts)
-				require.NoError(t, err)
-				require.Equal(t, want, decide(m, steps, opts, time.Time{}, 0).verdict, "porcupine on %s", tellAll(h))
-				if got := decideDirectly(h, whole(h), m, opts); got.verdict != Unknown {
-					direct++
-					require.Equal(t, want, got.verdict, "%s: %s on %s", got.rule, got.why, tellAll(h))
-					require.Equal(t, want == Broken, len(got.proof) > 0, "%s", got.why)
-				}
-				require.Equal(t, want, CheckModel(h, model, opts, Budget{}).Verdict)
-				seen[want]++
-			}
-			require.Greater(t, seen[Held], 3000)
-			require.Greater(t, seen[Broken], 2000)
-			if model != ModelBank {
-				require.Greater(t, direct, 14_000)
-			}
-		})
-	}
-}
-
-// Each rule is needed, and says what is wrong.
-func TestCollectionRules(t *testing.T) {
-	list := func(vs ...history.Value) history.List { return vs }
-	add := func(e history.Value, call, ret int64) history.Op {
-		return history.Op{F: history.Add, Arg: e, Call: call, Return: ret, Outcome: history.OK}
-	}
-	lists := []history.List{list(), list(1), list(1, 2), list(2, 1), list(2), list(1, 1), list(9)}
-	all := func(n int, call, ret int64) history.Op {
-		return history.Op{F: history.ReadAll, Out: history.Value(n), Call: call, Return: ret, Outcome: history.OK}
-	}
-	count := func(n history.Value, call, ret int64) history.Op {
-		return history.Op{F: history.Read, Out: n, Call: call, Return: ret, Outcome: history.OK}
-	}
-	info := func(o history.Op) history.Op { o.Outcome, o.Return = history.Info, history.Never; return o }
-	failed := func(o history.Op) history.Op { o.Outcome = history.Fail; return o }
+func TestSets(t *testing.T) {
 	for _, c := range []struct {
-		name, model string
-		ops         []history.Op
-		want        Verdict
-		rule        Rule
+		name, history                  string
+		stable, lost, neverRead, stale int
+		want                           Verdict
 	}{
-		{"in order", ModelList, []history.Op{add(1, 1, 2), add(2, 3, 4), all(2, 5, 6)}, Held, ""},
-		{"in the wrong order", ModelList, []history.Op{add(1, 1, 2), add(2, 3, 4), all(3, 5, 6)}, Broken, LevelOrder},
-		{"a set has no order", ModelSet, []history.Op{add(1, 1, 2), add(2, 3, 4), all(3, 5, 6)}, Held, ""},
-		{"two orders", ModelList, []history.Op{add(1, 1, 9), add(2, 1, 9), all(2, 5, 6), all(3, 7, 8)}, Broken, NoOneOrder},
-		{"lost", ModelList, []history.Op{add(1, 1, 2), add(2, 3, 4), all(1, 5, 6)}, Broken, LevelOrder},
-		{"lost from a set", ModelSet, []history.Op{add(1, 1, 2), add(2, 3, 4), all(4, 5, 6)}, Broken, LevelOrder},
-		{"each lacks one", ModelSet, []history.Op{add(1, 1, 9), add(2, 1, 9), all(1, 5, 6), all(4, 5, 6)}, Broken, NoOneOrder},
-		{"new, then old", ModelSet, []history.Op{add(1, 1, 9), all(1, 2, 3), all(0, 4, 5)}, Broken, LevelOrder},
-		{"unknown, and never seen", ModelList, []history.Op{add(1, 1, 2), info(add(2, 3, 4)), all(1, 5, 6)}, Held, ""},
-		{"unknown, and late", ModelList, []history.Op{add(1, 1, 2), info(add(2, 3, 4)), all(1, 5, 6), all(2, 7, 8)}, Held, ""},
-		{"failed, and seen", ModelList, []history.Op{failed(add(1, 1, 2)), all(1, 5, 6)}, Broken, SeenFromNowhere},
-		{"from nowhere", ModelSet, []history.Op{all(6, 5, 6)}, Broken, SeenFromNowhere},
-		{"twice in a list", ModelList, []history.Op{add(1, 1, 2), all(5, 5, 6)}, Broken, SeenTwice},
-		{"twice in a set", ModelSet, []history.Op{add(1, 1, 2), all(5, 5, 6)}, Held, ""},
-		{"counted", ModelCounter, []history.Op{add(1, 1, 2), add(1, 3, 4), count(2, 5, 6)}, Held, ""},
-		{"an increment lost", ModelCounter, []history.Op{add(1, 1, 2), add(1, 3, 4), count(1, 5, 6)}, Broken, LevelOrder},
-		{"counted too much", ModelCounter, []history.Op{add(1, 1, 2), count(2, 5, 6)}, Broken, TooMany},
-		{"went back", ModelCounter, []history.Op{add(1, 1, 9), count(1, 2, 3), count(0, 4, 5)}, Broken, LevelOrder},
-		{"below 0", ModelCounter, []history.Op{count(-1, 2, 3)}, Broken, SeenFromNowhere},
-		{"unknown increments", ModelCounter, []history.Op{info(add(1, 1, 2)), info(add(1, 1, 2)), count(1, 5, 6), count(2, 7, 8)}, Held, ""},
+		{"there", "+1@1-2 [1]@3-4", 1, 0, 0, 0, Held},
+		{"seen before it was acknowledged", "+1@1-9 [1]@3-4 [1]@10-11", 1, 0, 0, 0, Held},
+		{"missed before it was added", "[]@0-1 +1@2-3 [1]@4-5", 1, 0, 0, 0, Held},
+		{"stale", "+1@1-2 []@3-4 [1]@5-6", 1, 0, 0, 1, Held},
+		{"missed while it was added", "+1@1-4 []@3-5 [1]@6-7", 1, 0, 0, 0, Held},
+		{"lost, though never seen", "+1@1-2 []@3-4", 0, 1, 0, 0, Broken},
+		{"lost after it was seen", "+1@1-2 [1]@3-4 []@5-6", 0, 1, 0, 0, Broken},
+		{"lost of unknown outcome, but seen", "+1@1? [1]@3-4 []@5-6", 0, 1, 0, 0, Broken},
+		{"of unknown outcome, and never seen", "+1@1? []@3-4", 0, 0, 1, 0, Unknown},
+		{"failed, and not there", "+1@1-2! []@3-4", 0, 0, 0, 0, Unknown},
+		{"nobody read after it", "[]@1-2 +1@3-4", 0, 0, 1, 0, Unknown},
+		{"one lost of three", "+1@1-2 +2@1-2 +3@1-2 [1,3]@3-4 [1,3,2]@5-6 [1,2]@7-8", 2, 1, 0, 1, Broken},
+		{"keys apart", "+1@1-2/0 +2@1-2/1 [1]@3-4/0 [2]@3-4/1", 2, 0, 0, 0, Held},
+		{"seen twice is seen once", "+1@1-2 [1,1]@3-4 []@5-6 [1]@7-8", 1, 0, 0, 1, Held},
+		{"added again after it was lost", "+1@1-2 [1]@3-4 []@5-6 +1@7-8 [1]@9-10", 1, 0, 0, 1, Held},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := &history.History{Keys: []string{"x"}, Ops: c.ops, Lists: lists}
-			for i := range h.Ops {
-				h.Ops[i].Process = int32(i)
+			h := parseCollection(t, c.history)
+			got := MeasureSets(h)
+			require.Equal(t, []int{c.stable, c.lost, c.neverRead, c.stale}, []int{got.Stable, got.Lost, got.NeverRead, got.Stale})
+			r := CheckSets(Input{History: h}, Budget{})
+			require.Equal(t, c.want, r.Verdict, r.Reason)
+			if c.want == Broken {
+				require.NotEmpty(t, r.Ops)
 			}
-			r := decideDirectly(h, whole(h), mustModel(t, c.model), Options{})
-			require.Equal(t, c.want, r.verdict, r.why)
-			require.Equal(t, c.rule, r.rule, r.why)
+		})
+	}
+	r := CheckSets(Input{History: parseCollection(t, "+1@1000000-2000000 [1]@3000000-4000000 []@9000000-9500000")}, Budget{})
+	require.Equal(t, `1 of 1 element broken (21–100 %), first on key "k0": process 0's add of 1 (0.001000 s to 0.002000 s) was seen by process 1's read of all: [1] (0.003000 s to 0.004000 s), and neither process 2's read of all: [] (0.009000 s to 0.009500 s) nor any later read sees it`, r.Reason)
+	require.Equal(t, "lost after: p50 1, p95 1, p99 1, max 1 ms, of 1", r.Figures[0].String())
+	require.Equal(t, Unknown, CheckSets(Input{History: parse(t, "w1@1-2 r1@3-4")}, Budget{}).Verdict)
+}
+
+// jepsenSetFull is jepsen.checker/set-full as it is written there: events in the
+// order of time, and every element visited for each read.
+func jepsenSetFull(h *history.History) (stable, lost, neverRead int) {
+	type element struct {
+		value                   history.Value
+		known, present, absent  int64
+		isKnown, isSeen, isMiss bool
+	}
+	var elements []*element
+	type event struct {
+		at   int64
+		op   int
+		done bool
+	}
+	var events []event
+	for i := range h.Ops {
+		events = append(events, event{h.Ops[i].Call, i, false})
+		if h.Ops[i].Outcome != history.Info {
+			events = append(events, event{h.Ops[i].Return, i, true})
+		}
+	}
+	// Closed intervals: a call at the instant of a return comes first.
+	for i := range events {
+		for k := i; k > 0 && (events[k].at < events[k-1].at || events[k].at == events[k-1].at && !events[k].done && events[k-1].done); k-- {
+			events[k], events[k-1] = events[k-1], events[k]
+		}
+	}
+	for _, e := range events {
+		o := &h.Ops[e.op]
+		switch {
+		case o.F == history.Add && o.Outcome != history.Fail && !e.done:
+			elements = append(elements, &element{value: o.Arg})
+		case o.F == history.Add && o.Outcome == history.OK:
+			for _, x := range elements {
+				if x.value == o.Arg && !x.isKnown {
+					x.known, x.isKnown = o.Return, true
+				}
+			}
+		case o.F == history.ReadAll && e.done && o.Outcome == history.OK:
+			for _, x := range elements {
+				sees := false
+				for _, v := range h.Lists[o.Out] {
+					sees = sees || v == x.value
+				}
+				if sees {
+					if !x.isKnown {
+						x.known, x.isKnown = o.Return, true
+					}
+					if !x.isSeen || o.Call > x.present {
+						x.present, x.isSeen = o.Call, true
+					}
+				} else if !x.isMiss || o.Call > x.absent {
+					x.absent, x.isMiss = o.Call, true
+				}
+			}
+		}
+	}
+	for _, x := range elements {
+		switch {
+		case x.isSeen && (!x.isMiss || x.absent < x.present):
+			stable++
+		case x.isKnown && x.isMiss && (!x.isSeen || x.present < x.absent) && x.known < x.absent:
+			lost++
+		default:
+			neverRead++
+		}
+	}
+	return stable, lost, neverRead
+}
+
+func TestSetsAgreeWithJepsen(t *testing.T) {
+	losses := 0
+	for n := range 10_000 {
+		r := rand.New(rand.NewPCG(uint64(n), 11))
+		h := &history.History{}
+		next := history.Value(1)
+		calls := r.Perm(60) // no two calls at one instant: the original goes by the order of events
+		for i := range 2 + r.IntN(10) {
+			o := history.Op{F: history.Add, Process: int32(i), Call: int64(calls[i]), Outcome: history.OK, Arg: next, Out: history.Nil}
+			o.Return = o.Call + int64(r.IntN(8))
+			if r.IntN(2) == 0 {
+				o.F, o.Out = history.ReadAll, history.Value(len(h.Lists))
+				l := history.List{}
+				for v := history.Value(1); v < 8; v++ {
+					if r.IntN(3) > 0 {
+						l = append(l, v)
+					}
+				}
+				h.Lists = append(h.Lists, l)
+			} else {
+				next++
+				switch r.IntN(8) {
+				case 0:
+					o.Outcome = history.Fail
+				case 1:
+					o.Outcome = history.Info
+				}
+			}
+			h.Ops = append(h.Ops, o)
+		}
+		stable, lost, neverRead := jepsenSetFull(h)
+		got := MeasureSets(h)
+		require.Equal(t, []int{stable, lost, neverRead}, []int{got.Stable, got.Lost, got.NeverRead}, "%+v", h)
+		losses += lost
+	}
+	require.Greater(t, losses, 1_000)
+}
+
+func TestCollectionValues(t *testing.T) {
+	for _, c := range []struct {
+		claim         Claim
+		name, history string
+		want          Verdict
+	}{
+		{NoDuplicates, "once each", "+1@1-2 +2@1-2 [1,2]@3-4", Held},
+		{NoDuplicates, "twice", "+1@1-2 [1,1]@3-4", Broken},
+		{NoDuplicates, "twice in two reads is no harm", "+1@1-2 [1]@3-4 [1]@5-6", Held},
+		{NoDuplicates, "added twice", "+1@1-2 +1@1-2 [1,1]@3-4", Held},
+		{NoDuplicates, "added twice, but one failed", "+1@1-2 +1@1-2! [1,1]@3-4", Broken},
+		{NoDuplicates, "perhaps added twice", "+1@1-2 +1@1? [1,1]@3-4", Held},
+		{NoDuplicates, "nothing seen", "+1@1-2 []@3-4", Unknown},
+		{NoPhantoms, "added", "+1@1-2 [1]@3-4", Held},
+		{NoPhantoms, "added by nobody", "+1@1-2 [1,2]@3-4", Broken},
+		{NoPhantoms, "its add failed", "+1@1-2! [1]@3-4", Broken},
+		{NoPhantoms, "seen too early", "[1]@1-2 +1@3-4", Broken},
+		{NoPhantoms, "another key's", "+1@1-2/0 [1]@3-4/1", Broken},
+	} {
+		t.Run(string(c.claim)+" "+c.name, func(t *testing.T) {
+			r := JudgeOptions{}.checker(c.claim)(Input{History: parseCollection(t, c.history)}, Budget{})
+			require.Equal(t, c.want, r.Verdict, r.Reason)
+			require.NotEmpty(t, r.Reason)
 		})
 	}
 }
 
-func mustModel(t *testing.T, name string) *model {
-	t.Helper()
-	m, err := modelFor(&history.History{}, Options{Model: name})
-	require.NoError(t, err)
-	return m
+func TestPhantomsAtReplicas(t *testing.T) {
+	h := parse(t, "w1@1-2 w2@3-4! r1@5-6")
+	check := func(values ...string) Result {
+		return NoPhantomsWith(Options{})(Input{History: h, Replicas: replicasOf(values...)}, Budget{})
+	}
+	require.Equal(t, Held, check("1", "1", "nil", "~", "-").Verdict)
+	r := check("1", "2")
+	require.Equal(t, Broken, r.Verdict)
+	require.Equal(t, `1 of 3 seen values broken (6.1–79 %), first on key "k0": node 1 holds 2 at the end, which nobody wrote: process 1's failed write of 2 (3 ns to 4 ns) had been reported as not done`, r.Reason)
 }
 
-// What the direct decisions do not apply to is searched.
-func TestCollectionsBeyondTheDirectDecision(t *testing.T) {
-	h := &history.History{Keys: []string{"x"}, Ops: []history.Op{
-		{F: history.Add, Arg: 2, Call: 1, Return: 2, Outcome: history.OK},
-		{F: history.Add, Arg: 5, Call: 1, Return: 2, Outcome: history.OK, Process: 1},
-		{F: history.Read, Out: 7, Call: 3, Return: 4, Outcome: history.OK, Process: 2},
-	}}
-	r := CheckModel(h, "", Options{}, Budget{})
-	require.Equal(t, Held, r.Verdict, r.Reason)
-	require.Contains(t, r.Reason, "decided by search")
-	h.Ops[2].Out = 6
-	require.Equal(t, Broken, CheckModel(h, "", Options{}, Budget{}).Verdict)
-}
-
-// Of a bank whose initial balances nobody knows, the first read tells them.
-func TestBankOfUnknownBeginning(t *testing.T) {
-	transfer := history.Op{F: history.Transfer, Arg: history.Accounts(0, 1), Arg2: 2, Call: 3, Return: 4, Outcome: history.OK, Process: 1}
-	h := &history.History{Keys: []string{"x"}, Lists: []history.List{{5, 5}, {3, 7}, {3, 8}}, Ops: []history.Op{
-		{F: history.ReadAll, Out: 0, Call: 1, Return: 2, Outcome: history.OK},
-		transfer,
-		{F: history.ReadAll, Out: 1, Call: 5, Return: 6, Outcome: history.OK, Process: 2},
-	}}
-	require.Equal(t, Held, CheckModel(h, "", Options{}, Budget{}).Verdict)
-	h.Ops[2].Out = 2
-	require.Equal(t, Broken, CheckModel(h, "", Options{}, Budget{}).Verdict)
+func TestBank(t *testing.T) {
+	for _, c := range []struct {
+		name, history string
+		opts          BankOptions
+		want          Verdict
+		violations    int
+	}{
+		{"conserved", "[50,50]@1-2 [40,60]@3-4 [0,100]@5-6", BankOptions{}, Held, 0},
+		{"one read saw half a transfer", "[50,50]@1-2 [40,50]@3-4 [40,60]@5-6", BankOptions{}, Broken, 1},
+		{"as expected", "[50,50]@1-2", BankOptions{Total: 100}, Held, 0},
+		{"all wrong", "[50,60]@1-2 [60,50]@3-4", BankOptions{Total: 100}, Broken, 2},
+		{"below zero", "[50,50]@1-2 [-10,110]@3-4", BankOptions{}, Broken, 1},
+		{"below zero, and allowed", "[50,50]@1-2 [-10,110]@3-4", BankOptions{Overdraft: true}, Held, 0},
+		{"the first of two totals is right", "[50,50]@1-2 [60,50]@3-4", BankOptions{}, Broken, 1},
+		{"an empty bank is not opened yet", "[]@1-2 [50,50]@3-4", BankOptions{}, Held, 0},
+		{"two banks", "[50,50]@1-2/0 [5,5]@1-2/1", BankOptions{}, Held, 0},
+		{"nothing read", "[]@1-2", BankOptions{}, Unknown, 0},
+		{"a set", "+1@1-2 [1]@3-4", BankOptions{}, Unknown, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := BankWith(c.opts)(Input{History: parseCollection(t, c.history)}, Budget{})
+			require.Equal(t, c.want, r.Verdict, r.Reason)
+			require.Equal(t, c.violations, r.Violations, r.Reason)
+		})
+	}
+	r := BankWith(BankOptions{})(Input{History: parseCollection(t, "[50,50]@1-2 [40,50]@3-4 [40,60]@5-6")}, Budget{})
+	require.Equal(t, `1 of 3 reads broken (6.1–79 %), first on key "k0": process 1's read of all: [40 50] (3 ns to 4 ns), which are 90 in all and should be 100`, r.Reason)
 }

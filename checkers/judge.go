@@ -10,11 +10,18 @@ type JudgeOptions struct {
 	Availability AvailabilityOptions
 	Recovery     RecoveryOptions
 	Tested       TestedOptions
+	// Values is for the claims about values beside those above.
+	Values    Options
+	Sessions  SessionOptions
+	Staleness StalenessOptions
+	Bank      BankOptions
 }
 
 // Claims lists all claims that Judge has a checker for, Tested first.
 func Claims() []Claim {
-	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Counted, Converges, Available, Recovers}
+	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Converges, Available, Recovers,
+		Sequential, ReadYourWrites, MonotonicReads, MonotonicWrites, WritesFollowReads, BoundedStaleness,
+		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, NoLostElements, Counted, Conserved}
 }
 
 // checker gives the checker of a claim, nil if there is none.
@@ -36,6 +43,32 @@ func (o JudgeOptions) checker(c Claim) Checker {
 		return AvailableWith(o.Availability)
 	case Recovers:
 		return RecoversWith(o.Recovery)
+	case Sequential:
+		return SequentialWith(o.Values)
+	case ReadYourWrites:
+		return ReadYourWritesWith(o.Sessions)
+	case MonotonicReads:
+		return MonotonicReadsWith(o.Sessions)
+	case MonotonicWrites:
+		return MonotonicWritesWith(o.Sessions)
+	case WritesFollowReads:
+		return WritesFollowReadsWith(o.Sessions)
+	case BoundedStaleness:
+		return BoundedStalenessWith(o.Staleness)
+	case NoPhantoms:
+		return NoPhantomsWith(o.Values)
+	case NoComebacks:
+		return NoComebacksWith(o.Values)
+	case NoResurrections:
+		return NoResurrectionsWith(o.Values)
+	case NoDuplicates:
+		return NoDuplicatesWith(o.Values)
+	case ConvergesWhenRead:
+		return CheckConvergesWhenRead
+	case NoLostElements:
+		return CheckSets
+	case Conserved:
+		return BankWith(o.Bank)
 	}
 	return nil
 }
@@ -45,6 +78,7 @@ func (o JudgeOptions) checker(c Claim) Checker {
 // did not test anything is Unknown; one that is Broken stays Broken, since a
 // counterexample needs no minimum.
 func Judge(in Input, claims []Claim, b Budget, opts JudgeOptions) []Result {
+	in.shared = new(shared)
 	tested := TestedWith(opts.Tested)(in, b)
 	results := []Result{tested}
 	for _, c := range claims {
