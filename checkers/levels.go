@@ -93,8 +93,8 @@ func (l *levels) group(places []int32) {
 	}
 }
 
-// growing is what a set or a list was seen to hold.
-type growing struct {
+// collection is what a set or a list was seen to hold.
+type collection struct {
 	*levels
 	adds  map[history.Value]int32 // places of the additions that may have happened
 	order []int32                 // of the same
@@ -105,7 +105,7 @@ type growing struct {
 // decideCollection judges one list or, unordered, one set. Its answer is Unknown
 // where the decision does not apply.
 func decideCollection(h *history.History, v view, ordered bool, opts Options) ruling {
-	g := growing{levels: newLevels(h, v), adds: make(map[history.Value]int32)}
+	g := collection{levels: newLevels(h, v), adds: make(map[history.Value]int32)}
 	if r := g.gather(ordered, opts); r.why != "" {
 		return r
 	}
@@ -121,7 +121,7 @@ func decideCollection(h *history.History, v view, ordered bool, opts Options) ru
 }
 
 // gather sorts the operations into additions and reads, the shortest first.
-func (g *growing) gather(ordered bool, opts Options) ruling {
+func (g *collection) gather(ordered bool, opts Options) ruling {
 	type read struct {
 		at   int32
 		list history.List
@@ -161,7 +161,7 @@ func (g *growing) gather(ordered bool, opts Options) ruling {
 }
 
 // origins says whether every element that was seen was added.
-func (g *growing) origins() bool {
+func (g *collection) origins() bool {
 	for i, list := range g.lists {
 		seen := make(map[history.Value]bool, len(list))
 		for _, e := range list {
@@ -178,7 +178,7 @@ func (g *growing) origins() bool {
 }
 
 // failed tells of an addition of the element that was reported as failed.
-func (g *growing) failed(e history.Value) string {
+func (g *collection) failed(e history.Value) string {
 	for i := range g.v.len() {
 		if o := g.v.at(i); o.F == history.Add && o.Arg == e {
 			return ": " + g.tell(int32(i)) + " had been reported as not done"
@@ -188,7 +188,7 @@ func (g *growing) failed(e history.Value) string {
 }
 
 // list: every read is the beginning of the longest one.
-func (g *growing) list() {
+func (g *collection) list() {
 	var longest history.List
 	last := len(g.lists) - 1
 	if last >= 0 {
@@ -215,7 +215,7 @@ func (g *growing) list() {
 }
 
 // set: every read is contained in the next larger one.
-func (g *growing) set() {
+func (g *collection) set() {
 	var before history.List
 	for i := 0; i < len(g.lists); {
 		list, first := g.lists[i], i
@@ -246,7 +246,7 @@ func (g *growing) set() {
 }
 
 // unseen is the group of the additions that happened and that no read has seen.
-func (g *growing) unseen(seen history.List) {
+func (g *collection) unseen(seen history.List) {
 	has := make(map[history.Value]bool, len(seen))
 	for _, e := range seen {
 		has[e] = true
