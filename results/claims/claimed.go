@@ -18,7 +18,11 @@ func All() []checkers.Claim {
 }
 
 // Special are the claims about data of one kind, which a workload brings with it.
-func Special() []checkers.Claim { return []checkers.Claim{checkers.Counted} }
+func Special() []checkers.Claim {
+	return []checkers.Claim{
+		checkers.MonotonicReads, checkers.ConvergesWhenRead, checkers.NoLostElements, checkers.Counted, checkers.Conserved,
+	}
+}
 
 // Claimed is what people say of a profile of the reference store; a run judges
 // this unless it is told otherwise. Nil for a profile nobody says anything of.
@@ -56,8 +60,12 @@ func Parse(list string) ([]checkers.Claim, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no claim given: name at least one")
 	}
-	// In one order, each once.
-	return slices.DeleteFunc(known, func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
+	return Sorted(out), nil
+}
+
+// Sorted gives claims in the order of the matrix, each once.
+func Sorted(cs []checkers.Claim) []checkers.Claim {
+	return slices.DeleteFunc(append(All(), Special()...), func(c checkers.Claim) bool { return !slices.Contains(cs, c) })
 }
 
 // List writes claims for people.

@@ -78,7 +78,7 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 		return x
 	}
 	switch claim {
-	case checkers.Linearizable, checkers.Counted:
+	case checkers.Linearizable, checkers.Counted, checkers.NoLostElements:
 		return s.linearizable(f)
 	case checkers.FreshReads:
 		return s.freshReads(f)

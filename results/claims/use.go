@@ -23,14 +23,25 @@ func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
 		claim checkers.Claim
 	}
 	switch at := (of{s.Use, claim}); at {
-	case of{Blind, checkers.Linearizable}, of{Blind, checkers.NoLostWrites}, of{Blind, checkers.Counted}:
+	case of{Changed, checkers.Conserved}:
+		return holds("all balances are one value, and each transfer makes one of the same total"), true
+
+	case of{Blind, checkers.Linearizable}, of{Blind, checkers.NoLostElements}, of{Blind, checkers.Counted}:
 		return breaks("two clients read one value, and the put of one overwrites what the other has added"), true
 
 	case of{Spread, checkers.Linearizable}:
 		return breaks("a transfer changes two keys one after the other, and others come between"), true
+	case of{Spread, checkers.Conserved}:
+		return breaks("a read sees one account before a transfer and another after it, and of two transfers at a time one account keeps half"), true
 
 	case of{Posted, checkers.Linearizable}:
 		return breaks("a timeline is read post by post, at no one instant"), true
+	case of{Posted, checkers.MonotonicReads}:
+		f.Clock = false // no post has a second version that a clock could prefer
+		if s.linearizable(f).Holds {
+			return holds("a post that was seen is at a write quorum, which every later read meets"), true
+		}
+		return breaks("one read asks a replica that has the post, and a later one others"), true
 	case of{Posted, checkers.NoLostWrites}:
 		if s.forgets(f) {
 			return s.noLostWrites(f), true
@@ -39,12 +50,16 @@ func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
 
 	case of{Cached, checkers.Linearizable}, of{Cached, checkers.FreshReads}:
 		return breaks("a glance shows what was fetched last, whatever the ledger says"), true
-	case of{Cached, checkers.NoLostWrites}:
-		return breaks("the caches are what is looked at, and all of them may show what is older"), true
 	case of{Cached, checkers.Converges}:
 		return breaks("nobody tells a cache what has changed: it shows what was fetched last until somebody opens the details"), true
 
-	case of{Leased, checkers.Linearizable}, of{Leased, checkers.NoLostWrites}:
+	case of{Cached, checkers.ConvergesWhenRead}:
+		if s.freshReads(f).Holds || s.converges(f).Holds {
+			return holds("opening the details fetches the balance from the ledger, which tells the same everywhere"), true
+		}
+		return breaks("opening the details fetches the balance from a ledger that tells different things at different nodes"), true
+
+	case of{Leased, checkers.Linearizable}, of{Leased, checkers.NoLostElements}:
 		switch {
 		case f.Pause:
 			return breaks("a write waits in a paused node, the lease ends, and it lands on top of the next holder's"), true

@@ -16,6 +16,7 @@ import (
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
@@ -215,7 +216,18 @@ func (s *Spec) test(system harness.System) (harness.Test, error) {
 		During:    s.During,
 		Recovery:  s.Recovery,
 		Settle:    s.Settle,
+		ReadBack:  s.readBack(),
 	}, nil
+}
+
+// readBack is how keys on which replicas differ are read at the end, 0 if nobody
+// asks what that does.
+func (s *Spec) readBack() history.F {
+	w, err := s.what()
+	if err != nil || !slices.Contains(s.claimed(), checkers.ConvergesWhenRead) {
+		return 0
+	}
+	return w.kinds[0]
 }
 
 // Name is a short name for the run, fit for a directory.

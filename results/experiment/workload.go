@@ -35,18 +35,17 @@ type Workload struct {
 	// workloads that are there to try settings.
 	Profile string
 
-	needsCAS bool // and cannot do without
-	// apart: what it does is spread over keys that are compared together, so
-	// every node has to hold all of them.
-	apart     bool
-	opsPerKey int // 0: as for registers
-	kinds     []history.F
-	claims    []checkers.Claim // that can be judged; nil: those about registers
+	needsCAS  bool        // and cannot do without
+	opsPerKey int         // 0: as for registers
+	kinds     []history.F // what every phase has to have, a read first
+	// claims are judged unless others are asked for; nil: what people claim of the
+	// profile. also are those that can be judged beside them.
+	claims, also []checkers.Claim
 	// make gives the workload; blind says that the store has no compare-and-set.
 	make func(s *Spec, o workloads.RegisterOptions, blind bool) workloads.Layered
 	// use is how it uses a store with compare-and-set, and one without.
 	use, blind claims.Use
-	judge      func(o *checkers.Options)
+	judge      func(o *checkers.JudgeOptions)
 }
 
 // opsPerKey is how many operations a key gets before the workload moves on
@@ -67,8 +66,8 @@ func lock(fenced bool) func(*Spec, workloads.RegisterOptions, bool) workloads.La
 	}
 }
 
-func model(name string) func(*checkers.Options) {
-	return func(o *checkers.Options) { o.Model = name }
+func model(name string) func(*checkers.JudgeOptions) {
+	return func(o *checkers.JudgeOptions) { o.Linearizable.Model = name }
 }
 
 // Workloads lists what clients can do.
@@ -86,44 +85,49 @@ func Workloads() []Workload {
 			}},
 		{Name: Set, Doc: "elements join sets, which are read whole", Profile: "caspaxos",
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelSet),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers},
 			make:   collection(workloads.Set), use: claims.Changed, blind: claims.Blind},
 		{Name: Counter, Doc: "counters are increased by one, and read", Profile: "caspaxos",
 			kinds: []history.F{history.Read, history.Add}, judge: model(checkers.ModelCounter),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.Counted, checkers.Recovers},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers, checkers.Counted},
 			make:   collection(workloads.Counter), use: claims.Changed, blind: claims.Blind},
 		{Name: Append, Doc: "elements join the ends of lists, which are read whole", Profile: "caspaxos",
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelList),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers},
 			make:   collection(workloads.Append), use: claims.Changed, blind: claims.Blind},
-		{Name: Bank, Doc: "money moves between accounts, whose balances are read together", Profile: "caspaxos", apart: true,
+		{Name: Bank, Doc: "money moves between accounts, whose balances are read together", Profile: "caspaxos",
 			kinds:  []history.F{history.ReadAll, history.Transfer},
-			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers},
-			judge: func(o *checkers.Options) {
-				o.Model, o.Balances = checkers.ModelBank, workloads.BankOptions{}.Balances()
+			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers, checkers.Conserved},
+			judge: func(o *checkers.JudgeOptions) {
+				o.Linearizable.Model, o.Linearizable.Balances = checkers.ModelBank, workloads.BankOptions{}.Balances()
+				for _, b := range o.Linearizable.Balances {
+					o.Bank.Total += b
+				}
 			},
 			make: func(_ *Spec, o workloads.RegisterOptions, blind bool) workloads.Layered {
 				return workloads.Bank(workloads.BankOptions{RegisterOptions: o, Apart: blind})
 			}, use: claims.Changed, blind: claims.Spread},
-		{Name: Feed, Doc: "authors post to timelines, which followers read", Profile: "one-one", apart: true, opsPerKey: 40,
+		{Name: Feed, Doc: "authors post to timelines, which followers read", Profile: "one-one", opsPerKey: 40,
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelSet),
-			claims: []checkers.Claim{checkers.Converges, checkers.Recovers},
+			claims: []checkers.Claim{checkers.NoLostWrites, checkers.Converges, checkers.Recovers},
+			also:   []checkers.Claim{checkers.Linearizable, checkers.Available, checkers.MonotonicReads},
 			make: func(_ *Spec, o workloads.RegisterOptions, _ bool) workloads.Layered {
 				return workloads.Feed(workloads.FeedOptions{RegisterOptions: o})
 			}, use: claims.Posted, blind: claims.Posted},
 		{Name: Balance, Doc: "an app shows balances from a cache, which opening the details refreshes", Profile: "abd",
 			kinds:  []history.F{history.Read, history.Write},
-			claims: []checkers.Claim{checkers.FreshReads, checkers.Converges, checkers.Recovers},
+			claims: []checkers.Claim{checkers.Converges, checkers.Recovers, checkers.ConvergesWhenRead},
+			also:   []checkers.Claim{checkers.Linearizable, checkers.FreshReads},
 			make: func(_ *Spec, o workloads.RegisterOptions, _ bool) workloads.Layered {
 				return workloads.Balance(workloads.BalanceOptions{RegisterOptions: o})
 			}, use: claims.Cached, blind: claims.Cached},
 		{Name: Lock, Doc: "elements join lists under locks that are leases", Profile: "caspaxos", needsCAS: true,
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelList),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers},
 			make:   lock(false), use: claims.Leased},
 		{Name: LockFenced, Doc: "the same, and the lists refuse old fencing tokens", Profile: "caspaxos", needsCAS: true,
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelList),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.Recovers},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers},
 			make:   lock(true), use: claims.Changed},
 	}
 }
@@ -135,7 +139,7 @@ func (s *Spec) Judged() []checkers.Claim {
 	if err != nil || w.claims == nil {
 		return claims.All()
 	}
-	return slices.Clone(w.claims)
+	return claims.Sorted(append(slices.Clone(w.claims), w.also...))
 }
 
 // WorkloadByName gives one of Workloads.
@@ -180,11 +184,11 @@ func (s *Spec) use(p sut.Profile) claims.Use {
 // fits says whether the workload can be run on the profile, and what to take
 // instead.
 func (w *Workload) fits(s *Spec, p sut.Profile) error {
-	switch {
-	case w.needsCAS && !p.Agreed():
+	if w.needsCAS && !p.Agreed() {
 		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", w.Name, s.Profile, Register)
-	case w.apart && p.N != s.Nodes:
-		return fmt.Errorf("workload %s compares what several keys hold at each node, so every node has to hold them: take --n %d, or %d nodes", w.Name, s.Nodes, p.N)
+	}
+	if use := s.use(p); (use == claims.Spread || use == claims.Posted) && p.N != s.Nodes {
+		return fmt.Errorf("workload %s on profile %s compares what several keys hold at each node, so every node has to hold them: take --n %d, or %d nodes", w.Name, s.Profile, s.Nodes, p.N)
 	}
 	return nil
 }
@@ -199,7 +203,7 @@ func (s *Spec) claimed() []checkers.Claim {
 	if err != nil || w.claims == nil {
 		return claims.Claimed(s.Profile)
 	}
-	return s.Judged()
+	return slices.Clone(w.claims)
 }
 
 // workload is the workload with Keys keys in use at a time.
@@ -230,7 +234,7 @@ func (s *Spec) judging() checkers.JudgeOptions {
 	if w, err := s.what(); err == nil {
 		o.Tested.Kinds = slices.Clone(w.kinds)
 		if w.judge != nil {
-			w.judge(&o.Linearizable)
+			w.judge(&o)
 		}
 	}
 	o.Tested.MinFaults = s.minFaults()
