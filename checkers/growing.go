@@ -147,7 +147,7 @@ func lostElements(in Input) Result {
 		t := tally{key: k.key}
 		held := make(map[history.Value]bool)
 		for _, row := range in.Replicas {
-			if int(k.key) < len(row) {
+			if k.key >= 0 && int(k.key) < len(row) {
 				for _, v := range row[k.key].Values {
 					held[v] = true
 				}

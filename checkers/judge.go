@@ -1,6 +1,9 @@
 package checkers
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // JudgeOptions are the options of all checkers.
 type JudgeOptions struct {
@@ -14,6 +17,7 @@ type JudgeOptions struct {
 	Values    Options
 	Sessions  SessionOptions
 	Staleness StalenessOptions
+	Sides     SideOptions
 	Bank      BankOptions
 }
 
@@ -21,7 +25,7 @@ type JudgeOptions struct {
 func Claims() []Claim {
 	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Converges, Available, Recovers,
 		Sequential, ReadYourWrites, MonotonicReads, MonotonicWrites, WritesFollowReads, BoundedStaleness,
-		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, NoLostElements, Counted, Conserved}
+		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, ServesBySide, NoLostElements, Counted, Conserved}
 }
 
 // checker gives the checker of a claim, nil if there is none.
@@ -65,6 +69,8 @@ func (o JudgeOptions) checker(c Claim) Checker {
 		return NoDuplicatesWith(o.Values)
 	case ConvergesWhenRead:
 		return CheckConvergesWhenRead
+	case ServesBySide:
+		return ServesBySideWith(o.Sides)
 	case NoLostElements:
 		return CheckSets
 	case Conserved:
@@ -78,24 +84,32 @@ func (o JudgeOptions) checker(c Claim) Checker {
 // did not test anything is Unknown; one that is Broken stays Broken, since a
 // counterexample needs no minimum.
 func Judge(in Input, claims []Claim, b Budget, opts JudgeOptions) []Result {
-	in.shared = new(shared)
 	tested := TestedWith(opts.Tested)(in, b)
 	results := []Result{tested}
-	for _, c := range claims {
-		if c == Tested {
-			continue
-		}
-		check := opts.checker(c)
-		if check == nil {
-			results = append(results, Result{Claim: c, Key: -1, Reason: fmt.Sprintf("there is no checker for the claim %q; there are %v", c, Claims())})
-			continue
-		}
-		r := check(in, b)
+	claims = slices.DeleteFunc(slices.Clone(claims), func(c Claim) bool { return c == Tested })
+	for _, r := range Check(in, claims, b, opts) {
 		if r.Verdict == Held && tested.Verdict != Held {
 			r.Verdict = Unknown
 			r.Reason = fmt.Sprintf("nothing speaks against it (%s), but the run did not test enough: %s", r.Reason, tested.Reason)
 		}
 		results = append(results, r)
+	}
+	return results
+}
+
+// Check answers the claims in the order in which they are given, each within the
+// budget, without asking whether a run tested anything: right for histories of
+// other tools.
+func Check(in Input, claims []Claim, b Budget, opts JudgeOptions) []Result {
+	in.shared = new(shared)
+	var results []Result
+	for _, c := range claims {
+		check := opts.checker(c)
+		if check == nil {
+			results = append(results, Result{Claim: c, Key: -1, Reason: fmt.Sprintf("there is no checker for the claim %q; there are %v", c, Claims())})
+			continue
+		}
+		results = append(results, check(in, b))
 	}
 	return results
 }

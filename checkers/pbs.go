@@ -28,7 +28,11 @@ type PBS struct {
 	// Disk is how long a replica takes to make a write durable, before it
 	// answers; that of the coordinator too. Empty: no time. Reads that come to
 	// it meanwhile do see the write.
-	Disk   []int64
+	Disk []int64
+	// Client is the way between a client and its coordinator: t counts from when
+	// the client has the acknowledgement to when it sends the read, and the
+	// write goes on meanwhile. Empty: no time.
+	Client []int64
 	Trials int    // a prediction; 20,000 when zero
 	Seed   uint64 // the same one gives the same prediction
 	// Source says where the delays come from, for readers of the prediction.
@@ -80,6 +84,9 @@ func (p *PBS) Visible(times []int64) float64 {
 		}
 		slices.Sort(answers)
 		begins := answers[p.W-1] + draw(times)
+		if len(p.Client) > 0 {
+			begins += draw(p.Client) + draw(p.Client)
+		}
 		// The first R answers; of those at one instant the ones of lower
 		// replicas.
 		fresh := false

@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/assay-chaos/assay/harness/history"
 )
@@ -28,7 +29,8 @@ import (
 // that took effect puts its new value right behind the old one: both are one
 // block, in which sessions may not go back.
 //
-// A value that was written twice, or deletes, leave the key undecided.
+// Where a value was written twice, or deleted, the key is searched (seqsearch.go),
+// and may stay undecided.
 
 // seqEdge says that one block is before another, because a session used the
 // first and then the second.
@@ -40,7 +42,7 @@ type seqEdge struct {
 // SequentialWith judges whether each key on its own is sequentially consistent.
 // Its rate is that of keys.
 func SequentialWith(opts Options) Checker {
-	return func(in Input, _ Budget) Result {
+	return func(in Input, b Budget) Result {
 		res := Result{Claim: Sequential, Key: -1}
 		if why := unfitForSessions(in.History); why != "" {
 			res.Reason = why
@@ -48,7 +50,15 @@ func SequentialWith(opts Options) Checker {
 		}
 		index := in.registers(opts)
 		found := make([]ruling, len(index.keys))
-		inParallel(len(found), shares, func(i int) { found[i] = sequential(index.h, &index.keys[i], opts) })
+		var deadline time.Time
+		if b.Time > 0 {
+			deadline = time.Now().Add(b.Time)
+		}
+		inParallel(len(found), shares, func(i int) {
+			if found[i] = sequential(index.h, &index.keys[i], opts); found[i].verdict == Unknown {
+				found[i] = searchSequential(index.h, &index.keys[i], opts, deadline)
+			}
+		})
 		return sequentially(index, found, res)
 	}
 }

@@ -170,6 +170,10 @@ func TestPBS(t *testing.T) {
 	slow := model(3, 1, 1)
 	slow.Disk = one
 	require.Equal(t, 1.0, slow.Visible([]int64{0}))
+	// So are the ways to the client and back.
+	far := model(3, 1, 1)
+	far.Client = []int64{500}
+	require.Equal(t, 1.0, far.Visible([]int64{0}))
 	// With delays of 1 to 2 ms the write arrives within that.
 	spread := model(3, 1, 1)
 	spread.Write = nil

@@ -10,11 +10,12 @@
 // [MonotonicWritesWith], [WritesFollowReadsWith], [BoundedStalenessWith],
 // [NoPhantomsWith], [NoComebacksWith], [NoResurrectionsWith] and
 // [NoDuplicatesWith]; of replicas
-// [CheckConvergesWhenRead]; of sets [CheckSets], of counters [CheckCounted], of banks [BankWith]. Which promise
+// [CheckConvergesWhenRead] and, of partitions, [ServesBySideWith]; of sets [CheckSets], of counters
+// [CheckCounted], of banks [BankWith]. Which promise
 // implies which is a table in lattice_test.go.
 //
 // [CheckModel] judges one history by one of [Models]. [AvailabilityByPhase],
-// [MeasureStaleness], [MeasureVisibility] and [MeasureSets] measure, and
+// [AvailabilityBySide], [MeasureStaleness], [MeasureVisibility] and [MeasureSets] measure, and
 // [Visualize] draws the operations around a violation.
 //
 // Linearizability is decided without search where that is possible (zones in
@@ -149,6 +150,7 @@ const (
 	NoDuplicates      Claim = "no-duplicate"        // nothing takes effect twice
 	NoLostElements    Claim = "no-lost-element"     // an element that is known to be in a set stays there
 	ConvergesWhenRead Claim = "converges-when-read" // replicas agree at the latest when every key has been read
+	ServesBySide      Claim = "serves-by-side"      // sides of a partition serve what N, R and W allow, and nothing else
 	Counted           Claim = "counted"             // a counter shows all additions that are certain, and none that are impossible
 	Conserved         Claim = "conserved"           // every read of a bank sees the same total
 )

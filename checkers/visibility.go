@@ -143,7 +143,8 @@ type StalenessOptions struct {
 	// Versions is how many acknowledged versions behind a read may be; 0: it
 	// does not matter.
 	Versions int
-	// Model predicts t-visibility; nil for no prediction.
+	// Model predicts t-visibility; nil for no prediction. One without delays
+	// gets them from the latencies of the history, see [PBSFromLatencies].
 	Model *PBS
 }
 
@@ -179,7 +180,11 @@ func BoundedStalenessWith(opts StalenessOptions) Checker {
 		if s.Age.N > 0 {
 			res.Figures = append(res.Figures, s.Age)
 		}
-		res.Visibility = visibilityOf(index, lags, opts.Model)
+		model := opts.Model
+		if model != nil && len(model.Write) == 0 {
+			model = PBSFromLatencies(index.h, model.N, model.R, model.W)
+		}
+		res.Visibility = visibilityOf(index, lags, model)
 		return res
 	}
 }

@@ -2,7 +2,9 @@ package checkers
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -53,6 +55,8 @@ func sequentialOracle(ops []history.Op) bool {
 				next = o.Arg
 			case o.F == history.Read || o.Outcome == history.Fail:
 				legal = state == o.Out
+			case o.F == history.Delete:
+				next = history.Nil
 			default:
 				legal, next = state == o.Arg, o.Arg2
 			}
@@ -92,6 +96,48 @@ func TestSequentialAgreesWithOracle(t *testing.T) {
 	}
 	require.Greater(t, seen[Held], 5_000)
 	require.Greater(t, seen[Broken], 3_000)
+}
+
+// Values that are written again, and deletes, are searched.
+func TestSequentialSearchAgreesWithOracle(t *testing.T) {
+	seen := map[Verdict]int{}
+	for n := range 10_000 {
+		r := rand.New(rand.NewPCG(uint64(n), 15))
+		h := weak{Rand: r, ops: 11, keys: 1, cas: n%2 == 0, deletes: true}.history()
+		for i := range h.Ops { // few values
+			for _, v := range []*history.Value{&h.Ops[i].Arg, &h.Ops[i].Arg2, &h.Ops[i].Out} {
+				if *v != history.Nil && n%3 > 0 {
+					*v = 1 + *v%3
+				}
+			}
+		}
+		got := searchSequential(h, &Input{History: h}.registers(Options{}).keys[0], Options{}, time.Time{})
+		seen[got.verdict]++
+		require.Equal(t, verdictOf(sequentialOracle(h.Ops)), got.verdict, "%s: %s", notation(h.Ops), got.why)
+		if exact := sequential(h, &Input{History: h}.registers(Options{}).keys[0], Options{}); exact.verdict != Unknown {
+			require.Equal(t, exact.verdict, got.verdict)
+		}
+	}
+	require.Greater(t, seen[Held], 2_000)
+	require.Greater(t, seen[Broken], 1_000)
+}
+
+// The search ends.
+func TestSequentialSearchIsBounded(t *testing.T) {
+	h := &history.History{Keys: []string{"x"}}
+	for p := range 24 { // 24 sessions write the same two values and read a third
+		for i, f := range []history.F{history.Write, history.Write, history.Read} {
+			o := history.Op{F: f, Process: int32(p), Call: int64(10 * i), Return: int64(10*i + 5), Outcome: history.OK, Arg: history.Value(i), Out: history.Nil}
+			if f == history.Read {
+				o.Arg, o.Out = history.Nil, history.Value(p%3)
+			}
+			h.Ops = append(h.Ops, o)
+		}
+	}
+	slices.SortStableFunc(h.Ops, func(a, b history.Op) int { return compare(a.Call, b.Call) })
+	r := SequentialWith(Options{})(Input{History: h}, Budget{})
+	require.Equal(t, Unknown, r.Verdict)
+	require.Contains(t, r.Reason, "no order was found in 50,000 states")
 }
 
 // A read is regular if all writes and this read alone are linearizable.

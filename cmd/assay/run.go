@@ -197,7 +197,7 @@ func nemesisHelp() string {
 
 func claimHelp() string {
 	var names []string
-	for _, c := range append(claims.All(), claims.Special()...) {
+	for _, c := range claims.Any() {
 		names = append(names, string(c))
 	}
 	return strings.Join(names, ", ")

@@ -8,8 +8,8 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 )
 
-// All are the claims about a store, in the order of the matrix. (Tested is not
-// among them: it is a claim about the run.)
+// All are the claims that people speak of, in the order of the matrix; for others
+// see Weaker. (Tested is not among them: it is a claim about the run.)
 func All() []checkers.Claim {
 	return []checkers.Claim{
 		checkers.Linearizable, checkers.FreshReads, checkers.NoLostWrites,
@@ -19,10 +19,11 @@ func All() []checkers.Claim {
 
 // Special are the claims about data of one kind, which a workload brings with it.
 func Special() []checkers.Claim {
-	return []checkers.Claim{
-		checkers.MonotonicReads, checkers.ConvergesWhenRead, checkers.NoLostElements, checkers.Counted, checkers.Conserved,
-	}
+	return []checkers.Claim{checkers.NoLostElements, checkers.Counted, checkers.Conserved}
 }
+
+// Any are all claims that can be judged of some workload.
+func Any() []checkers.Claim { return append(Known(), Special()...) }
 
 // Claimed is what people say of a profile of the reference store; a run judges
 // this unless it is told otherwise. Nil for a profile nobody says anything of.
@@ -40,10 +41,10 @@ func Claimed(profile string) []checkers.Claim {
 	return nil
 }
 
-// Parse reads a list of claims such as "linearizable,converges"; "all" is All.
+// Parse reads a list of claims such as "linearizable,converges"; "all" is
+// All, and each of Any can be named.
 func Parse(list string) ([]checkers.Claim, error) {
 	var out []checkers.Claim
-	known := append(All(), Special()...)
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
 		c := checkers.Claim(word)
@@ -51,10 +52,10 @@ func Parse(list string) ([]checkers.Claim, error) {
 		case word == "":
 		case word == "all":
 			out = append(out, All()...)
-		case slices.Contains(known, c):
+		case slices.Contains(Any(), c):
 			out = append(out, c)
 		default:
-			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, List(known))
+			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, List(Any()))
 		}
 	}
 	if len(out) == 0 {
@@ -65,7 +66,7 @@ func Parse(list string) ([]checkers.Claim, error) {
 
 // Sorted gives claims in the order of the matrix, each once.
 func Sorted(cs []checkers.Claim) []checkers.Claim {
-	return slices.DeleteFunc(append(All(), Special()...), func(c checkers.Claim) bool { return !slices.Contains(cs, c) })
+	return slices.DeleteFunc(Any(), func(c checkers.Claim) bool { return !slices.Contains(cs, c) })
 }
 
 // List writes claims for people.

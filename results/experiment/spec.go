@@ -17,6 +17,7 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
@@ -169,8 +170,8 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
 	}
 	for _, c := range s.Claims {
-		if can := s.Judged(); !slices.Contains(can, c) && c != checkers.Tested {
-			return fmt.Errorf("the claim %s cannot be judged of workload %s; these can: %s", c, w.Name, claims.List(can))
+		if !s.CanJudge(c) {
+			return fmt.Errorf("the claim %s cannot be judged of workload %s; these can: %s", c, w.Name, claims.List(w.judgeable()))
 		}
 	}
 	if err := p.Validate(s.Nodes); err != nil {
@@ -186,6 +187,16 @@ func (s *Spec) minFaults() int {
 		return 0
 	}
 	return len(specs)
+}
+
+// predictFrom gives a model the delays that a simulated world was configured
+// with.
+func predictFrom(model *checkers.PBS, w *sim.World) {
+	const quantiles = 1000
+	link, client, sync := w.Delays(quantiles)
+	model.Write, model.Ack, model.Read, model.Response = link, link, link, link
+	model.Client, model.Disk = client, sync
+	model.Source = "the simulator's delays"
 }
 
 // test makes the harness' test of it.

@@ -132,14 +132,29 @@ func Workloads() []Workload {
 	}
 }
 
-// Judged are the claims that can be judged of the run's workload, in the order of
-// the matrix.
+// judgeable are the claims that can be judged of the workload, in the order of the
+// matrix.
+func (w *Workload) judgeable() []checkers.Claim {
+	if w.claims == nil {
+		return claims.Known()
+	}
+	return claims.Sorted(append(slices.Clone(w.claims), w.also...))
+}
+
+// Judged are the claims that a matrix judges of the run's workload, in their
+// order.
 func (s *Spec) Judged() []checkers.Claim {
 	w, err := s.what()
 	if err != nil || w.claims == nil {
 		return claims.All()
 	}
-	return claims.Sorted(append(slices.Clone(w.claims), w.also...))
+	return w.judgeable()
+}
+
+// CanJudge says whether a claim can be judged of the run's workload.
+func (s *Spec) CanJudge(c checkers.Claim) bool {
+	w, err := s.what()
+	return err == nil && (c == checkers.Tested || slices.Contains(w.judgeable(), c))
 }
 
 // WorkloadByName gives one of Workloads.
@@ -238,5 +253,18 @@ func (s *Spec) judging() checkers.JudgeOptions {
 		}
 	}
 	o.Tested.MinFaults = s.minFaults()
+	set, err := s.Setting()
+	if err != nil {
+		return o
+	}
+	// With more nodes than replicas it depends on the key what a side has of
+	// it, unless other nodes stand in.
+	if set.Nodes == set.N || set.Sloppy {
+		o.Sides.Read, o.Sides.Write = set.NeedsRead(), set.NeedsWrite()
+	}
+	// The delays are filled in by the world that has them; see start.
+	if slices.Contains(s.claimed(), checkers.BoundedStaleness) && !set.Agreed {
+		o.Staleness.Model = &checkers.PBS{N: set.N, R: set.R, W: set.W, Seed: s.Seed}
+	}
 	return o
 }

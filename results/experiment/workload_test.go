@@ -39,7 +39,7 @@ func TestWorkloadsHold(t *testing.T) {
 	for _, workload := range []string{experiment.Set, experiment.Counter, experiment.Append, experiment.Bank, experiment.Feed, experiment.LockFenced} {
 		t.Run(workload, func(t *testing.T) {
 			for _, nodes := range []int{3, 5} {
-				for seed := range uint64(10) {
+				for seed := range uint64(5) {
 					s := of(t, workload, "all", seed)
 					if workload == experiment.LockFenced {
 						// It is slow, and each node has to be asked often enough.

@@ -68,16 +68,15 @@ func (c *Config) rows() ([]row, error) {
 
 // judged gives the claims that are judged of a row.
 func (c *Config) judged(r *row) []checkers.Claim {
-	can := r.spec.Judged()
 	if c.Claims == nil {
-		return can
+		return r.spec.Judged()
 	}
-	return slices.DeleteFunc(can, func(x checkers.Claim) bool { return !slices.Contains(c.Claims, x) })
+	return slices.DeleteFunc(claims.Sorted(c.Claims), func(x checkers.Claim) bool { return !r.spec.CanJudge(x) })
 }
 
 // claims are all that are judged, in their order.
 func (c *Config) claims(rows []row) []checkers.Claim {
-	return slices.DeleteFunc(append(claims.All(), claims.Special()...), func(x checkers.Claim) bool {
+	return slices.DeleteFunc(claims.Any(), func(x checkers.Claim) bool {
 		return !slices.ContainsFunc(rows, func(r row) bool { return slices.Contains(c.judged(&r), x) })
 	})
 }
