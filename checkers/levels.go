@@ -35,6 +35,7 @@ const (
 	NoOneOrder      Rule = "two reads that no order of the additions explains"
 	LevelOrder      Rule = "ended before an operation that has to precede it was called"
 	TooMany         Rule = "read of more than had been added"
+	OtherTotal      Rule = "read of a total that no transfer can make"
 )
 
 // levels walks groups of operations in their order.
@@ -349,5 +350,36 @@ func decideCounter(h *history.History, v view, opts Options) ruling {
 	admit(history.Never)
 	rest := slices.DeleteFunc(open.places, func(p int32) bool { return v.at(int(p)).Outcome != history.OK })
 	l.group(rest)
+	return l.ruling
+}
+
+// decideBank finds the reads of one bank that no order of transfers explains,
+// whatever else happened: transfers leave the total as it is. Its answer is never
+// Held: a bank whose reads are all of the right total has to be searched.
+func decideBank(h *history.History, v view, opts Options) ruling {
+	if opts.Balances == nil {
+		return notApplicable("nobody knows the balances at the beginning")
+	}
+	total, _ := sumOf(opts.Balances)
+	l := newLevels(h, v)
+	for i := range v.len() {
+		o := v.at(i)
+		if o.F != history.ReadAll && o.F != history.Transfer {
+			return notApplicable("%s is neither a transfer nor a read of all", o.F)
+		}
+		list, ok, err := listOf(h, o, opts)
+		if err != nil {
+			return notApplicable("%v", err)
+		}
+		if o.F != history.ReadAll || !ok {
+			continue
+		}
+		if sum, _ := sumOf(list); sum != total {
+			l.broken(OtherTotal, []int32{int32(i)}, "%s, which are %s in all and should be %s", l.tell(int32(i)), sum, total)
+		}
+	}
+	if l.verdict == Held {
+		return notApplicable("all reads are of the right total")
+	}
 	return l.ruling
 }

@@ -84,6 +84,8 @@ func decideDirectly(h *history.History, v view, m *model, opts Options) ruling {
 		return decideCollection(h, v, m.name == ModelList, opts)
 	case ModelCounter:
 		return decideCounter(h, v, opts)
+	case ModelBank:
+		return decideBank(h, v, opts)
 	}
 	return notApplicable("there is none for the model %s", m.name)
 }
