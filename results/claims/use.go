@@ -41,6 +41,9 @@ func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
 		if s.linearizable(f).Holds {
 			return holds("a post that was seen is at a write quorum, which every later read meets"), true
 		}
+		if s.forgets(f) {
+			return breaks("without fsync a killed replica forgets posts that were seen there"), true
+		}
 		return breaks("one read asks a replica that has the post, and a later one others"), true
 	case of{Posted, checkers.NoLostWrites}:
 		if s.forgets(f) {
@@ -67,6 +70,8 @@ func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
 			return breaks("a node whose clock is ahead takes a lease for over that is not, and two clients hold the lock"), true
 		case f.Kill, f.Partition:
 			return breaks("a write that reached a minority before it failed takes effect when somebody reads it there, after the lease has ended"), true
+		case s.linearizable(f).Holds:
+			return holds("the lock is linearizable, clocks agree, and a write takes less time than its lease has left"), true
 		}
 	}
 	return Expectation{}, false
