@@ -21,9 +21,20 @@ type register struct {
 	// ver and session are parallel to the view. ver is the version that the
 	// operation wrote or saw, or one of the constants below.
 	ver      []int32
-	session  []int32 // sessions of this key, numbered from 0 as they come
+	did      []access // what it did with it
+	session  []int32  // sessions of this key, numbered from 0 as they come
 	sessions int
 }
+
+// access is what an operation did with its version.
+type access uint8
+
+const (
+	neither access = iota // or it read what nobody wrote
+	wrote                 // it may have
+	read
+	readEarly // before anybody had called a write of it
+)
 
 const (
 	sawNothing int32 = -1 // it neither wrote nor saw a value
@@ -138,7 +149,7 @@ type indexer struct {
 
 func (b *indexer) index(k keyView, opts Options) register {
 	n := k.len()
-	r := register{keyView: k, ver: make([]int32, n), session: make([]int32, n)}
+	r := register{keyView: k, ver: make([]int32, n), did: make([]access, n), session: make([]int32, n)}
 	b.now++
 	writing := 0
 	for i := range n {
@@ -149,7 +160,8 @@ func (b *indexer) index(k keyView, opts Options) register {
 			r.sessions++
 		}
 		r.session[i] = b.local[p]
-		if _, wrote := writes(o); wrote {
+		if _, may := writes(o); may {
+			r.did[i] = wrote
 			writing++
 		}
 	}
@@ -166,11 +178,11 @@ func (b *indexer) index(k keyView, opts Options) register {
 	r.versions = append(r.versions, version{value: opts.initial(), first: beginning, last: beginning, write: -1, session: -1, acked: beginning})
 	*b.slot(&r, opts.initial()) = 1
 	for i := range n {
-		o := k.at(i)
-		value, wrote := writes(o)
-		if !wrote {
+		if r.did[i] != wrote {
 			continue
 		}
+		o := k.at(i)
+		value, _ := writes(o)
 		s := b.slot(&r, value)
 		if *s == 0 {
 			r.versions = append(r.versions, version{value: value, first: o.Call, last: beginning, write: int32(i), session: r.session[i], acked: history.Never})
@@ -188,19 +200,22 @@ func (b *indexer) index(k keyView, opts Options) register {
 		}
 	}
 	for i := range n {
-		o := k.at(i)
-		if _, wrote := writes(o); wrote {
+		if r.did[i] == wrote {
 			continue
 		}
+		o := k.at(i)
 		value, saw := opts.observes(o)
-		switch {
-		case !saw:
+		if !saw {
 			r.ver[i] = sawNothing
+			continue
+		}
+		switch r.ver[i] = *b.slot(&r, value) - 1; {
+		case r.ver[i] < 0:
+			r.ver[i] = sawUnknown
+		case r.versions[r.ver[i]].first > o.Return:
+			r.did[i] = readEarly
 		default:
-			r.ver[i] = *b.slot(&r, value) - 1
-			if r.ver[i] < 0 {
-				r.ver[i] = sawUnknown
-			}
+			r.did[i] = read
 		}
 	}
 	return r
@@ -216,19 +231,12 @@ func (b *indexer) slot(r *register, v history.Value) *int32 {
 	}
 }
 
-// wrote says whether the view's i-th operation may have written its version; it
-// has read it otherwise.
-func (r *register) wrote(i int) bool {
-	_, wrote := writes(r.at(i))
-	return wrote
-}
+// wrote says whether the view's i-th operation may have written its version.
+func (r *register) wrote(i int) bool { return r.did[i] == wrote }
 
 // read gives the version that the view's i-th operation saw without writing;
 // false if there is none, or if nobody had written it yet.
-func (r *register) read(i int) (int32, bool) {
-	v := r.ver[i]
-	return v, v >= 0 && !r.wrote(i) && r.versions[v].first <= r.at(i).Return
-}
+func (r *register) read(i int) (int32, bool) { return r.ver[i], r.did[i] == read }
 
 // name gives a version's write in words.
 func (r *register) name(h *history.History, v int32) string {

@@ -116,7 +116,7 @@ func TestBoundedStaleness(t *testing.T) {
 	}
 	r := check(StalenessOptions{Age: 5})
 	require.Equal(t, Held, r.Verdict)
-	require.Equal(t, "2 reads, none of a value out of date for more than 5ns; 1 were stale at all (9.5–91 %)", r.Reason)
+	require.Equal(t, "2 reads, none of a value out of date for more than 5ns; 1 read stale at all (9.5–91 %)", r.Reason)
 	require.Equal(t, "versions behind: p50 0 (0–2), p95 2 (0–2), p99 2 (0–2), max 2 versions, of 2", r.Figures[0].String())
 	require.Len(t, r.Visibility, 1)
 	require.Equal(t, "0s–200µs: 50 % (9.45–90.54 %) of 2", r.Visibility[0].String())

@@ -171,7 +171,7 @@ func BoundedStalenessWith(opts StalenessOptions) Checker {
 			held += " or " + plural(opts.Versions, "version")
 		}
 		if s.Stale.Broken > 0 {
-			held += fmt.Sprintf("; %s were stale at all (%s)", count(s.Stale.Broken), s.Stale.Interval())
+			held += fmt.Sprintf("; %s stale at all (%s)", plural(s.Stale.Broken, "read"), s.Stale.Interval())
 		}
 		res := together(index.h, BoundedStaleness, tallies, "read", held, "there are no ok reads")
 		if s.Reads > 0 {

@@ -32,6 +32,8 @@ type Run struct {
 	Verdicts *Verdicts
 	// Replicas is nil if the final states were not taken.
 	Replicas *Replicas
+	// Trace is nil if there is none.
+	Trace *Trace
 	// Logs[i] is the file of a node's log and KeyPages those of pictures of
 	// single keys, relative to Path.
 	Logs, KeyPages []NumberedFile
@@ -65,6 +67,8 @@ type Test struct {
 	Claims []checkers.Claim `json:"claims,omitempty"`
 	// Schedule is the faults in their stored form, see package nemesis.
 	Schedule json.RawMessage `json:"schedule,omitempty"`
+	// Cuts are which links the faults of the schedule cut.
+	Cuts []Cut `json:"cuts,omitempty"`
 	// Started is when the run began, on the wall.
 	Started time.Time `json:"started"`
 	Assay   Build     `json:"assay"`
@@ -173,6 +177,8 @@ type Replicas struct {
 	// States[node][key] is parallel to History.Keys; a nil row is a node
 	// that could not be read.
 	States [][]harness.Replica
+	// Samples are how far they differed, by time.
+	Samples []harness.Sample
 }
 
 // WriteTest stores what is run. Write it first: it makes the directory a run
@@ -190,7 +196,7 @@ func (d *Dir) WriteVerdicts(v Verdicts) error {
 
 // WriteReplicas stores the final states of the replicas.
 func (d *Dir) WriteReplicas(r Replicas) error {
-	out := replicasJSON{Schema: Schema, Settled: r.Settled, Nodes: make([][]replicaJSON, len(r.States))}
+	out := replicasJSON{Schema: Schema, Settled: r.Settled, Samples: r.Samples, Nodes: make([][]replicaJSON, len(r.States))}
 	for node, row := range r.States {
 		if row == nil {
 			continue
@@ -209,9 +215,10 @@ func (d *Dir) WriteReplicas(r Replicas) error {
 }
 
 type replicasJSON struct {
-	Schema  int             `json:"schema"`
-	Settled time.Duration   `json:"settled_ns"` // negative: never
-	Nodes   [][]replicaJSON `json:"nodes"`      // null: could not be read
+	Schema  int              `json:"schema"`
+	Settled time.Duration    `json:"settled_ns"` // negative: never
+	Nodes   [][]replicaJSON  `json:"nodes"`      // null: could not be read
+	Samples []harness.Sample `json:"samples,omitempty"`
 }
 
 type replicaJSON struct {
@@ -254,7 +261,40 @@ func Load(path string) (*Run, error) {
 	if run.Replicas, err = d.readReplicas(); err != nil {
 		return nil, err
 	}
+	if run.Trace, err = d.readTrace(); err != nil {
+		return nil, err
+	}
 	run.Logs, run.KeyPages, err = d.files()
+	return run, err
+}
+
+// WriteTrace stores what happened between the nodes around a violation.
+func (d *Dir) WriteTrace(t Trace) error {
+	t.Schema = Schema
+	return d.writeJSON(traceFile, t)
+}
+
+func (d *Dir) readTrace() (*Trace, error) {
+	var t Trace
+	there, err := d.readJSON(traceFile, &t)
+	if err != nil || !there {
+		return nil, err
+	}
+	sortTrace(&t)
+	return &t, nil
+}
+
+// Peek reads what was run and what came of it, without the history.
+func Peek(path string) (*Run, error) {
+	d, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{Path: path}
+	if _, err := d.readJSON(testFile, &run.Test); err != nil {
+		return nil, err
+	}
+	run.Verdicts, err = d.readVerdicts()
 	return run, err
 }
 
@@ -285,7 +325,7 @@ func (d *Dir) readReplicas() (*Replicas, error) {
 	if err != nil || !there {
 		return nil, err
 	}
-	r := &Replicas{Settled: in.Settled, States: make([][]harness.Replica, len(in.Nodes))}
+	r := &Replicas{Settled: in.Settled, Samples: in.Samples, States: make([][]harness.Replica, len(in.Nodes))}
 	for node, row := range in.Nodes {
 		if row == nil {
 			continue

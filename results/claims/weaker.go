@@ -102,7 +102,7 @@ func (s Setting) convergesWhenRead(f Faults) Expectation {
 	case s.ReadRepair:
 		return holds("a read asks all replicas, and sends the newest record to those that answered with an older one")
 	case s.Agreed:
-		return holds("a read through a node has the value accepted anew, at all replicas that can be reached")
+		return breaks("a read is answered when a majority agrees, and leaves a replica that it did not need as it is")
 	case s.WriteBack:
 		return breaks("a read writes back to as many replicas as it needs, which need not be all")
 	}

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"time"
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness"
@@ -43,7 +44,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	judge := s.judging()
-	return trial.Run(ctx, test, trial.Options{
+	out, err := trial.Run(ctx, test, trial.Options{
 		Start: func(ctx context.Context) (harness.World, error) {
 			return s.start(ctx, system, o, judge.Staleness.Model)
 		},
@@ -53,7 +54,25 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Dir:      o.Dir,
 		Describe: s.describe(p),
 		Progress: o.Progress,
+		Sample:   s.sample(o),
 	})
+	if err == nil && o.Dir != nil && s.World == Sim {
+		err = s.traced(ctx, out, o.Dir)
+	}
+	return out, err
+}
+
+// samples is how many times the replicas are looked at while the clients run.
+const samples = 200
+
+// sample is how often that is. Where it costs nothing and changes nothing it is
+// done for everybody who will look at the run; in containers it would load the
+// nodes.
+func (s *Spec) sample(o Options) time.Duration {
+	if s.World != Sim || o.Dir == nil {
+		return 0
+	}
+	return s.Duration() / samples
 }
 
 // start makes the world, and tells a model of it the delays that it knows; the
