@@ -57,8 +57,11 @@ func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
 		return breaks("nobody tells a cache what has changed: it shows what was fetched last until somebody opens the details"), true
 
 	case of{Cached, checkers.ConvergesWhenRead}:
-		if s.freshReads(f).Holds || s.converges(f).Holds {
-			return holds("opening the details fetches the balance from the ledger, which tells the same everywhere"), true
+		switch {
+		case s.converges(f).Holds:
+			return holds("opening the details fetches the balance from the ledger, whose replicas agree by then"), true
+		case s.freshReads(f).Holds:
+			return breaks("a write that failed half way may take effect after the details were opened at one node, and before they are at the next"), true
 		}
 		return breaks("opening the details fetches the balance from a ledger that tells different things at different nodes"), true
 

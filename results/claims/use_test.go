@@ -26,7 +26,7 @@ var uses = []struct {
 	{"changed by a plain put", claims.Blind, []string{"abd"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Counted}},
 	{"spread over several keys", claims.Spread, []string{"abd"}, []checkers.Claim{checkers.Linearizable, checkers.Conserved}},
 	{"written once", claims.Posted, []string{"one-one", "abd", "abd-nofsync", "read-repair-only"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostWrites, checkers.MonotonicReads, checkers.Converges}},
-	{"behind a cache", claims.Cached, []string{"abd", "one-one", "read-repair-only"}, []checkers.Claim{checkers.Linearizable, checkers.FreshReads, checkers.Converges, checkers.ConvergesWhenRead}},
+	{"behind a cache", claims.Cached, []string{"abd", "one-one", "caspaxos", "read-repair-only"}, []checkers.Claim{checkers.Linearizable, checkers.FreshReads, checkers.Converges, checkers.ConvergesWhenRead}},
 	{"under a lease", claims.Leased, []string{"caspaxos"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostElements}},
 }
 
