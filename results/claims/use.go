@@ -13,6 +13,7 @@ const (
 	Posted             // several keys are read, each of which is written once
 	Cached             // a read may be answered from a cache
 	Leased             // as Blind, under a lock that is a lease
+	Fenced             // as Changed, under such a lock
 )
 
 // used is what follows from how the store is used, whatever the store is; false
@@ -64,6 +65,9 @@ func (s Setting) used(claim checkers.Claim, f Faults) (Expectation, bool) {
 			return breaks("a write that failed half way may take effect after the details were opened at one node, and before they are at the next"), true
 		}
 		return breaks("opening the details fetches the balance from a ledger that tells different things at different nodes"), true
+
+	case of{Leased, checkers.Recovers}, of{Fenced, checkers.Recovers}:
+		return breaks("who waits for a lock gets it when nobody else does, and nothing bounds for how long"), true
 
 	case of{Leased, checkers.Linearizable}, of{Leased, checkers.NoLostElements}:
 		switch {

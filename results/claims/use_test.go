@@ -27,7 +27,8 @@ var uses = []struct {
 	{"spread over several keys", claims.Spread, []string{"abd"}, []checkers.Claim{checkers.Linearizable, checkers.Conserved}},
 	{"written once", claims.Posted, []string{"one-one", "abd", "abd-nofsync", "read-repair-only"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostWrites, checkers.MonotonicReads, checkers.Converges}},
 	{"behind a cache", claims.Cached, []string{"abd", "one-one", "caspaxos", "read-repair-only"}, []checkers.Claim{checkers.Linearizable, checkers.FreshReads, checkers.Converges, checkers.ConvergesWhenRead}},
-	{"under a lease", claims.Leased, []string{"caspaxos"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostElements}},
+	{"under a lease", claims.Leased, []string{"caspaxos"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers}},
+	{"under a lease, fenced", claims.Fenced, []string{"caspaxos"}, []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers}},
 }
 
 // What theory expects of workloads, readable as a whole.

@@ -123,12 +123,12 @@ func Workloads() []Workload {
 			}, use: claims.Cached, blind: claims.Cached},
 		{Name: Lock, Doc: "elements join lists under locks that are leases", Profile: "caspaxos", needsCAS: true,
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelList),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers},
-			make:   lock(false), use: claims.Leased},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements}, also: []checkers.Claim{checkers.Recovers},
+			make: lock(false), use: claims.Leased},
 		{Name: LockFenced, Doc: "the same, and the lists refuse old fencing tokens", Profile: "caspaxos", needsCAS: true,
 			kinds: []history.F{history.ReadAll, history.Add}, judge: model(checkers.ModelList),
-			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements, checkers.Recovers},
-			make:   lock(true), use: claims.Changed},
+			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements}, also: []checkers.Claim{checkers.Recovers},
+			make: lock(true), use: claims.Fenced},
 	}
 }
 
