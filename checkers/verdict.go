@@ -3,20 +3,22 @@
 // clock, and its answer is three-valued. What needs one of those does not
 // belong here.
 //
-// [Judge] answers several claims about one run. The checkers behind it are
-// [LinearizableWith], [FreshReadsWith], [NoLostWritesWith], [CheckConverges],
-// [AvailableWith], [RecoversWith] and [TestedWith]; of weaker promises about
-// registers [SequentialWith], [ReadYourWritesWith], [MonotonicReadsWith],
-// [MonotonicWritesWith], [WritesFollowReadsWith], [BoundedStalenessWith],
-// [NoPhantomsWith], [NoComebacksWith], [NoResurrectionsWith] and
-// [NoDuplicatesWith]; of replicas
-// [CheckConvergesWhenRead] and, of partitions, [ServesBySideWith]; of sets [CheckSets], of counters
-// [CheckCounted], of banks [BankWith]. Which promise
-// implies which is a table in lattice_test.go.
+// [Judge] answers several claims about one run, and [Check] about a history from
+// elsewhere. The checkers behind them are [LinearizableWith], [FreshReadsWith],
+// [NoLostWritesWith], [CheckConverges], [AvailableWith], [RecoversWith] and
+// [TestedWith].
+//
+// Of weaker promises about registers: [SequentialWith], [ReadYourWritesWith],
+// [MonotonicReadsWith], [MonotonicWritesWith], [WritesFollowReadsWith],
+// [BoundedStalenessWith], [NoPhantomsWith], [NoComebacksWith],
+// [NoResurrectionsWith] and [NoDuplicatesWith]. Of replicas that are read:
+// [CheckConvergesWhenRead]. Of partitions: [ServesBySideWith]. Of sets, counters
+// and banks: [CheckSets], [CheckCounted] and [BankWith]. Which promise implies
+// which is a table in lattice_test.go.
 //
 // [CheckModel] judges one history by one of [Models]. [AvailabilityByPhase],
-// [AvailabilityBySide], [MeasureStaleness], [MeasureVisibility] and [MeasureSets] measure, and
-// [Visualize] draws the operations around a violation.
+// [AvailabilityBySide], [MeasureStaleness], [MeasureVisibility] and [MeasureSets]
+// measure, and [Visualize] draws the operations around a violation.
 //
 // Linearizability is decided without search where that is possible (zones in
 // zone.go, chains of compare-and-sets in chain.go) and by Porcupine where it is

@@ -23,7 +23,7 @@ func settingOf(p sut.Profile) claims.Setting {
 	return claims.Setting{
 		Nodes: p.Nodes(), N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
-		Sloppy: p.Sloppy,
+		Sloppy: p.Sloppy, Scrub: p.Scrub > 0,
 	}
 }
 
@@ -40,7 +40,7 @@ func TestExpectations(t *testing.T) {
 		b.WriteByte('\n')
 		for _, c := range claims.Known() {
 			var last string
-			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
+			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all", "bitflip", "slowdisk"} {
 				specs, err := nemesis.Parse(mix)
 				require.NoError(t, err)
 				x := claims.Expect(s, c, claims.FaultsOf(specs))

@@ -89,6 +89,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	return claims.Setting{
 		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
+		Scrub:  p.Scrub > 0,
 		Sloppy: p.Sloppy, Use: s.use(p),
 	}, nil
 }
