@@ -38,6 +38,8 @@ type DurabilityOptions struct {
 // between and were then overwritten leave no trace in the replicas, see
 // [DurabilityOptions.Overlap].
 //
+// Of sets and lists an acknowledged addition is lost if no replica has the element.
+//
 // Where no replica could be read the reads of the recovery phase stand for
 // them: w is lost if there are reads of it that began after w was
 // acknowledged, and each of them saw an older value.
@@ -50,6 +52,9 @@ func NoLostWritesWith(opts DurabilityOptions) Checker {
 		}
 		res := Result{Claim: NoLostWrites, Key: -1}
 		h := in.History
+		if growing(h) {
+			return lostElements(in)
+		}
 		if why := unfitForRegisters(h); why != "" {
 			res.Reason = why
 			return res

@@ -25,7 +25,7 @@ type JudgeOptions struct {
 func Claims() []Claim {
 	return []Claim{Tested, Linearizable, FreshReads, NoLostWrites, Converges, Available, Recovers,
 		Sequential, ReadYourWrites, MonotonicReads, MonotonicWrites, WritesFollowReads, BoundedStaleness,
-		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, ServesBySide, NoLostElements, Conserved}
+		NoPhantoms, NoComebacks, NoResurrections, NoDuplicates, ConvergesWhenRead, ServesBySide, NoLostElements, Counted, Conserved}
 }
 
 // checker gives the checker of a claim, nil if there is none.
@@ -39,6 +39,8 @@ func (o JudgeOptions) checker(c Claim) Checker {
 		return FreshReadsWith(o.Fresh)
 	case NoLostWrites:
 		return NoLostWritesWith(o.Durability)
+	case Counted:
+		return CheckCounted
 	case Converges:
 		return CheckConverges
 	case Available:

@@ -69,15 +69,28 @@ func CheckModel(h *history.History, model string, opts Options, b Budget) Result
 		deadline = time.Now().Add(b.Time)
 	}
 	parts := split(h, m)
-	if m.register {
-		inParallel(len(parts), runtime.GOMAXPROCS(0), func(i int) {
-			p := &parts[i]
-			p.ruling = decideRegister(h, p.view, m, opts)
-			p.byZones = p.verdict != Unknown
-		})
-	}
+	inParallel(len(parts), runtime.GOMAXPROCS(0), func(i int) {
+		p := &parts[i]
+		p.ruling = decideDirectly(h, p.view, m, opts)
+		p.byZones = p.verdict != Unknown
+	})
 	searchParts(h, m, opts, parts, deadline, b.Memory)
 	return summarise(h, m, opts, parts, deadline, b.Memory)
+}
+
+// decideDirectly tries the decisions that need no search.
+func decideDirectly(h *history.History, v view, m *model, opts Options) ruling {
+	switch m.name {
+	case ModelRegister, ModelCASRegister:
+		return decideRegister(h, v, m, opts)
+	case ModelSet, ModelList:
+		return decideCollection(h, v, m.name == ModelList, opts)
+	case ModelCounter:
+		return decideCounter(h, v, opts)
+	case ModelBank:
+		return decideBank(h, v, opts)
+	}
+	return notApplicable("there is none for the model %s", m.name)
 }
 
 // decideRegister tries the decisions that need no search.

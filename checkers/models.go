@@ -17,11 +17,16 @@ const (
 	ModelKV            = "kv"             // texts: get (read), put (write), append, delete; absent reads as ""
 	ModelMultiRegister = "multi-register" // transactions over several registers
 	ModelMutex         = "mutex"          // acquire, release
+	ModelSet           = "set"            // add, and read-all, which sees the elements in any order
+	ModelList          = "list"           // add at the end, and read-all, which sees the elements in their order
+	ModelCounter       = "counter"        // add, and read; it counts from 0
+	ModelBank          = "bank"           // transfer, and read-all, which sees the balances
 )
 
 // Models lists what CheckModel knows.
 func Models() []string {
-	return []string{ModelRegister, ModelCASRegister, ModelKV, ModelMultiRegister, ModelMutex}
+	return []string{ModelRegister, ModelCASRegister, ModelKV, ModelMultiRegister, ModelMutex,
+		ModelSet, ModelList, ModelCounter, ModelBank}
 }
 
 // model is a sequential specification over one partition of a history.
@@ -59,7 +64,8 @@ type step struct {
 	known bool // the outcome is ok
 	// arg and arg2 are the operation's, out is what it saw.
 	arg, arg2, out history.Value
-	text           string // kv: the text written, appended or read
+	text           string       // kv: the text written, appended or read
+	list           history.List // what a read of all saw
 	txn            []mop
 	after          any
 	op             int // place in History.Ops
@@ -440,6 +446,14 @@ func modelFor(h *history.History, opts Options) (*model, error) {
 		return multiRegisterModel(), nil
 	case ModelMutex:
 		return mutexModel(), nil
+	case ModelSet:
+		return setModel(), nil
+	case ModelList:
+		return listModel(), nil
+	case ModelCounter:
+		return counterModel(), nil
+	case ModelBank:
+		return bankModel(), nil
 	}
 	return nil, fmt.Errorf("there is no model %q; there are %s", name, strings.Join(Models(), ", "))
 }
@@ -448,8 +462,15 @@ func guessModel(h *history.History) string {
 	if len(h.Texts) > 0 {
 		return ModelKV
 	}
+	adds := false
 	for i := range h.Ops {
 		switch h.Ops[i].F {
+		case history.Transfer:
+			return ModelBank
+		case history.ReadAll:
+			return guessAll(h)
+		case history.Add:
+			adds = true
 		case history.Append:
 			return ModelKV
 		case history.Transact:
@@ -458,5 +479,19 @@ func guessModel(h *history.History) string {
 			return ModelMutex
 		}
 	}
+	if adds {
+		return ModelCounter
+	}
 	return ModelCASRegister
+}
+
+// guessAll guesses for a history with reads of all. A list cannot be told from a
+// set; what is linearizable as a list is so as a set.
+func guessAll(h *history.History) string {
+	for i := range h.Ops {
+		if h.Ops[i].F == history.Transfer {
+			return ModelBank
+		}
+	}
+	return ModelSet
 }

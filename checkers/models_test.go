@@ -66,7 +66,7 @@ func TestRegisterModels(t *testing.T) {
 }
 
 func TestModelsAreListed(t *testing.T) {
-	require.Equal(t, []string{"register", "cas-register", "kv", "multi-register", "mutex"}, Models())
+	require.Equal(t, []string{"register", "cas-register", "kv", "multi-register", "mutex", "set", "list", "counter", "bank"}, Models())
 	for _, name := range Models() {
 		m, err := modelFor(&history.History{}, Options{Model: name})
 		require.NoError(t, err)

@@ -33,7 +33,10 @@ type Options struct {
 	Model string
 	// Initial is the value of every register before the first operation;
 	// nil means absent (history.Nil).
-	Initial   *history.Value
+	Initial *history.Value
+	// Balances are those of every bank before the first transfer; nil: nobody
+	// knows.
+	Balances  history.List
 	FailedCAS FailedCAS
 	NilRead   NilRead
 }

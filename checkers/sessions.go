@@ -84,6 +84,9 @@ func MonotonicReadsWith(opts SessionOptions) Checker {
 // bySession makes a checker of a rule that looks at one key at a time.
 func bySession(claim Claim, opts SessionOptions, rule func(h *history.History, r *register, o Order) tally, held, none string) Checker {
 	return func(in Input, _ Budget) Result {
+		if growing(in.History) {
+			return sessionsOfCollections(in.History, claim)
+		}
 		if why := unfitForSessions(in.History); why != "" {
 			return Result{Claim: claim, Key: -1, Reason: why}
 		}

@@ -12,9 +12,9 @@
 // [MonotonicReadsWith], [MonotonicWritesWith], [WritesFollowReadsWith],
 // [BoundedStalenessWith], [NoPhantomsWith], [NoComebacksWith],
 // [NoResurrectionsWith] and [NoDuplicatesWith]. Of replicas that are read:
-// [CheckConvergesWhenRead]. Of partitions: [ServesBySideWith]. Of sets and banks:
-// [CheckSets] and [BankWith]. Which promise implies which is a table in
-// lattice_test.go.
+// [CheckConvergesWhenRead]. Of partitions: [ServesBySideWith]. Of sets, counters
+// and banks: [CheckSets], [CheckCounted] and [BankWith]. Which promise implies
+// which is a table in lattice_test.go.
 //
 // [CheckModel] judges one history by one of [Models]. [AvailabilityByPhase],
 // [AvailabilityBySide], [MeasureStaleness], [MeasureVisibility] and [MeasureSets]
@@ -156,6 +156,7 @@ const (
 	NoLostElements    Claim = "no-lost-element"     // an element that is known to be in a set stays there
 	ConvergesWhenRead Claim = "converges-when-read" // replicas agree at the latest when every key has been read
 	ServesBySide      Claim = "serves-by-side"      // sides of a partition serve what N, R and W allow, and nothing else
+	Counted           Claim = "counted"             // a counter shows all additions that are certain, and none that are impossible
 	Conserved         Claim = "conserved"           // every read of a bank sees the same total
 )
 

@@ -194,6 +194,9 @@ func operationText(h *history.History, o *history.Op) string {
 			s += ", which saw " + val(o.Out)
 		}
 		return s
+	case history.Transfer:
+		from, to := o.Accounts()
+		return fmt.Sprintf("transfer of %s from %d to %d", o.Arg2, from, to)
 	case history.Transact:
 		return "txn " + txnText(h, o)
 	}

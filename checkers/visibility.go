@@ -33,9 +33,14 @@ type Visibility struct {
 var visibilitySpans = []time.Duration{0, 200 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2 * time.Millisecond,
 	5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, time.Second}
 
-// MeasureVisibility measures all reads of a history of registers; nil if it is of
-// something else, or no read began after an acknowledged write. model may be nil.
+// MeasureVisibility measures all reads of a history of registers, or of sets and
+// lists, where each read is a sample for each of the latest elements; nil if it is
+// of something else, or no read began after an acknowledged write. model may be
+// nil, and is for registers.
 func MeasureVisibility(h *history.History, opts Options, model *PBS) []Visibility {
+	if growing(h) {
+		return visibilityOfElements(h)
+	}
 	if unfitForRegisters(h) != "" {
 		return nil
 	}
@@ -52,6 +57,11 @@ type sample struct {
 func visibilityOf(index *registerIndex, lags [][]lag, model *PBS) []Visibility {
 	found := make([][]sample, len(index.keys))
 	inParallel(len(found), shares, func(i int) { found[i] = samplesOf(&index.keys[i], lags[i]) })
+	return visibilityIn(found, model)
+}
+
+// visibilityIn sorts the samples of all keys into spans of t.
+func visibilityIn(found [][]sample, model *PBS) []Visibility {
 	spans := make([]Visibility, len(visibilitySpans))
 	times := make([][]int64, len(spans))
 	longest := int64(0)

@@ -153,7 +153,7 @@ func (s *slot) backoff(err error) time.Duration {
 
 func mayBeRefused(f history.F) bool {
 	switch f {
-	case history.CAS, history.Transact, history.Acquire, history.Release:
+	case history.CAS, history.Transact, history.Transfer, history.Acquire, history.Release:
 		return true
 	}
 	return false

@@ -113,7 +113,7 @@ func (r *run) checkOffer(op gen.Op, now int64) error {
 		return r.generatorError("gave a %v to worker %d, who is not idle: take one of Context.Idle", op.F, op.Worker)
 	case op.Time < now:
 		return r.generatorError("offered a %v for %v, but it was %v already: Op.Time must be Context.Time or later", op.F, time.Duration(op.Time), time.Duration(now))
-	case op.F < history.Read || op.F > history.ReadAll:
+	case op.F < history.Read || op.F > history.Transfer:
 		return r.generatorError("offered an operation with the unknown function %v: set Op.F", op.F)
 	case op.Key < 0 || int(op.Key) >= keys:
 		return r.generatorError("offered a %v on key %d, but Workload.Keys has %d keys", op.F, op.Key, keys)

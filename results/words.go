@@ -223,6 +223,8 @@ func brief(h *history.History, o *history.Op) string {
 		s = "a " + briefValue(h, o.Arg)
 	case history.Transact:
 		s = "txn"
+	case history.Transfer:
+		s = "t " + transferText(o, "%d→%d %d")
 	default:
 		s = o.F.String()
 	}
@@ -233,6 +235,11 @@ func brief(h *history.History, o *history.Op) string {
 		return s + " ?"
 	}
 	return s
+}
+
+func transferText(o *history.Op, format string) string {
+	from, to := o.Accounts()
+	return fmt.Sprintf(format, from, to, o.Arg2)
 }
 
 func briefValue(h *history.History, v history.Value) string {
@@ -267,6 +274,9 @@ func deed(h *history.History, o *history.Op) string {
 		past, infinitive = "appended "+valueText(h, o.Arg), "append "+valueText(h, o.Arg)
 	case history.Transact:
 		past, infinitive = "did "+txnText(h, o.Out), "do "+txnText(h, o.Arg)
+	case history.Transfer:
+		what := transferText(o, "from account %d to account %d: %d")
+		past, infinitive = "transferred "+what, "transfer "+what
 	case history.Acquire:
 		past, infinitive = "acquired", "acquire"
 	case history.Release:

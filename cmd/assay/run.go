@@ -32,6 +32,9 @@ to open in a browser.
 
 Profiles:
 %s
+Workloads for --workload (by default all that the profile can do with registers;
+a workload with a setting in brackets needs no --profile):
+%s
 Faults for --nemesis (a list; "all" is each of them):
 %s
 Claims for --claims:
@@ -46,11 +49,12 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "run one test and judge it",
-		Long:  fmt.Sprintf(runHelp, profileHelp(), nemesisHelp(), claimHelp()),
+		Long:  fmt.Sprintf(runHelp, profileHelp(), workloadHelp(), nemesisHelp(), claimHelp()),
 		Example: `  assay run --profile majority-lww --nemesis clock
   assay run --world docker --profile abd --nemesis partition,kill,pause,clock --duration 1m
   assay run --profile abd --nodes 5 --nemesis partition:ring --seed 7 --json
-  assay run --profile abd --nodes 5 --n 3 --nemesis kill`,
+  assay run --profile abd --nodes 5 --n 3 --nemesis kill
+  assay run --workload bank --nemesis partition`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.complete(&spec, c.Flags()); err != nil {
@@ -61,8 +65,8 @@ func runCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVar(&spec.World, "world", spec.World, "where to run: sim, docker")
-	fl.StringVar(&spec.Profile, "profile", "", "the store's setting, see above")
-	fl.StringVar(&spec.Workload, "workload", "", "what clients do: "+strings.Join(experiment.Workloads(), ", ")+" (default: all that the profile can do)")
+	fl.StringVar(&spec.Profile, "profile", "", "the store's setting, see above (default: the workload's)")
+	fl.StringVar(&spec.Workload, "workload", "", "what clients do, see above")
 	fl.StringVar(&spec.Nemesis, "nemesis", "", "faults to inject, see above")
 	fl.DurationVar(&f.duration, "duration", spec.Duration(), "length of the run; an eighth of it comes before the faults, a quarter after them")
 	fl.Uint64Var(&spec.Seed, "seed", 0, "decides everything that is left to chance (default: a fresh one)")
@@ -79,7 +83,6 @@ func runCommand() *cobra.Command {
 	fl.StringVar(&f.out, "out", runsDir, "where the run directory goes")
 	fl.BoolVar(&f.asJSON, "json", false, "print the verdicts as JSON, and no progress")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
-	_ = c.MarkFlagRequired("profile")
 	return c
 }
 
@@ -93,13 +96,27 @@ type runFlags struct {
 // complete turns flags into a spec.
 func (f *runFlags) complete(s *experiment.Spec, flags *pflag.FlagSet) error {
 	s.SetDuration(f.duration)
+	if s.Profile == "" {
+		w, err := experiment.WorkloadByName(s.Workload)
+		switch {
+		case s.Workload == "" || err == nil && w.Profile == "":
+			return errors.New("no --profile given: name the setting to test (see assay run --help)")
+		case err != nil:
+			return err
+		}
+		s.Profile = w.Profile
+	}
 	if !flags.Changed("seed") {
 		s.Seed = rand.Uint64() >> 20 // short enough to type
 	}
 	if !flags.Changed("nodes") {
 		s.MakeRoom()
 	}
-	if f.claims != "" {
+	switch f.claims {
+	case "":
+	case allClaims:
+		s.Claims = s.Judged()
+	default:
 		var err error
 		if s.Claims, err = claims.Parse(f.claims); err != nil {
 			return err
@@ -158,6 +175,18 @@ func profileHelp() string {
 	return b.String()
 }
 
+func workloadHelp() string {
+	var b strings.Builder
+	for _, w := range experiment.Workloads() {
+		fmt.Fprintf(&b, "  %-14s %s", w.Name, w.Doc)
+		if w.Profile != "" {
+			fmt.Fprintf(&b, " [%s]", w.Profile)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 func nemesisHelp() string {
 	var b strings.Builder
 	for _, k := range nemesis.Kinds() {
@@ -168,7 +197,7 @@ func nemesisHelp() string {
 
 func claimHelp() string {
 	var names []string
-	for _, c := range claims.Known() {
+	for _, c := range claims.Any() {
 		names = append(names, string(c))
 	}
 	return strings.Join(names, ", ")

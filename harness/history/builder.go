@@ -129,7 +129,7 @@ var functions = map[string]F{
 	"write": Write, "put": Write, "w": Write,
 	"cas": CAS, "delete": Delete, "append": Append, "txn": Transact,
 	"acquire": Acquire, "release": Release,
-	"add": Add, "read-all": ReadAll,
+	"add": Add, "read-all": ReadAll, "transfer": Transfer,
 }
 
 func (b *builder) invoke(e event, at int64) error {
@@ -139,7 +139,7 @@ func (b *builder) invoke(e event, at int64) error {
 	}
 	f, ok := functions[e.f]
 	if !ok {
-		return fmt.Errorf("unknown function %q; there are read, write, cas, delete, append, get, put, txn, acquire, release, add and read-all", short(e.f))
+		return fmt.Errorf("unknown function %q; there are read, write, cas, delete, append, get, put, txn, acquire, release, add, read-all and transfer", short(e.f))
 	}
 	key, err := e.key.name()
 	if err != nil {
@@ -151,6 +151,8 @@ func (b *builder) invoke(e event, at int64) error {
 		p.op.Arg, err = b.written(e.value)
 	case CAS:
 		p.op.Arg, p.op.Arg2, err = b.pair(e.value)
+	case Transfer:
+		p.op.Arg, p.op.Arg2, err = b.transfer(e.value)
 	case Append:
 		if e.value.kind != kindText {
 			return fmt.Errorf("append needs a text, not %v", e.value)
@@ -229,7 +231,7 @@ func (b *builder) output(e event, p pending, outcome Outcome) (Value, error) {
 		if outcome == OK {
 			return b.answer(e, p)
 		}
-	case Write, CAS, Append, Add:
+	case Write, CAS, Append, Add, Transfer:
 		return Nil, b.echo(e, p)
 	}
 	return Nil, nil
@@ -243,9 +245,12 @@ func (b *builder) echo(e event, p pending) error {
 	}
 	var arg, arg2 Value
 	var err error
-	if p.op.F == CAS {
+	switch p.op.F {
+	case CAS:
 		arg, arg2, err = b.pair(e.value)
-	} else {
+	case Transfer:
+		arg, arg2, err = b.transfer(e.value)
+	default:
 		arg, err = b.value(e.value)
 	}
 	if err == nil && (arg != p.op.Arg || arg2 != p.op.Arg2) {
@@ -340,6 +345,26 @@ func (b *builder) pair(d datum) (from, to Value, err error) {
 	}
 	to, err = b.written(d.items[1])
 	return from, to, err
+}
+
+// transfer gives the accounts and the amount of a transfer.
+func (b *builder) transfer(d datum) (accounts, amount Value, err error) {
+	if d.kind != kindList || len(d.items) != 3 {
+		return Nil, Nil, fmt.Errorf("a transfer is a list [from to amount] of numbers, not %v", d)
+	}
+	var n [3]Value
+	for i := range n {
+		if d.items[i].kind != kindInt {
+			return Nil, Nil, fmt.Errorf("a transfer is a list [from to amount] of numbers, not %v", d)
+		}
+		if n[i], err = b.value(d.items[i]); err != nil {
+			return Nil, Nil, err
+		}
+		if i < 2 && (n[i] < 0 || n[i] > maxAccount) {
+			return Nil, Nil, fmt.Errorf("account %v; the accounts are 0 to %d", n[i], maxAccount)
+		}
+	}
+	return Accounts(int(n[0]), int(n[1])), n[2], nil
 }
 
 // written gives a value that is written, so is one.

@@ -222,6 +222,9 @@ func appendEDN(b []byte, h *History, m moment) []byte {
 		b = append(b, ' ')
 		b = appendEDNValue(b, h, o.Arg2)
 		b = append(b, ']')
+	case o.F == Transfer:
+		from, to := o.Accounts()
+		b = appendEDNList(b, h, List{Value(from), Value(to), o.Arg2})
 	case o.F == Transact:
 		t := o.Arg
 		if m.kind == returns && o.Out != Nil {

@@ -43,10 +43,10 @@ func facts(h *History) []fact {
 			f.to = "list " + f.to
 		default:
 			f.arg, f.arg2, f.to = say(o.Arg), say(o.Arg2), say(o.Out)
-			if o.F != CAS {
+			if o.F != CAS && o.F != Transfer {
 				f.arg2 = ""
 			}
-			if o.F != CAS && o.F != Write && o.F != Append && o.F != Add {
+			if o.F != CAS && o.F != Transfer && o.F != Write && o.F != Append && o.F != Add {
 				f.arg = ""
 			}
 		}

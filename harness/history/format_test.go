@@ -51,6 +51,8 @@ func genHistory(t *rapid.T) *History {
 	fs := []F{Read, Write, CAS, Delete, Transact, Acquire, Release, Add, ReadAll}
 	if len(h.Texts) > 0 {
 		fs = append(fs, Append)
+	} else {
+		fs = append(fs, Transfer)
 	}
 	for range rapid.IntRange(0, 20).Draw(t, "ops") {
 		now += rapid.SampledFrom([]int64{0, 0, 1, 2, 1e6}).Draw(t, "wait")
@@ -66,6 +68,10 @@ func genHistory(t *rapid.T) *History {
 			o.Arg = value()
 		case CAS:
 			o.Arg, o.Arg2 = orNil(), value()
+		case Transfer:
+			from := rapid.IntRange(0, 1000).Draw(t, "from")
+			o.Arg = Accounts(from, (from+rapid.IntRange(1, maxAccount).Draw(t, "to"))%(maxAccount+1))
+			o.Arg2 = Value(rapid.Int64Range(1, 1<<62).Draw(t, "amount"))
 		case Transact:
 			for range rapid.IntRange(0, 3).Draw(t, "mops") {
 				m := Mop{F: Read, Key: key(), Value: Nil}

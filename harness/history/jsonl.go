@@ -221,10 +221,11 @@ func jsonDatum(v any, line int) (datum, error) {
 //
 //	type     invoke; ok: happened; fail: certainly did not; info: nobody knows
 //	process  a number; one operation at a time
-//	f        read, write, cas, delete, append, txn, acquire, release, add, read-all
-//	         (get and put are read and write)
+//	f        read, write, cas, delete, append, txn, acquire, release, add, read-all,
+//	         transfer (get and put are read and write)
 //	key      a string or a number; without it the operation has the key ""
-//	value    invoke: what is written, [from,to] of a cas, the parts of a txn
+//	value    invoke: what is written, [from,to] of a cas, [from,to,amount] of
+//	         a transfer between numbered accounts, the parts of a txn
 //	         ([["read","x",null],["write","y",2]]); ok: what was read, the txn
 //	         with its reads filled in, the list that a read-all
 //	         saw ([1,2]). A whole number of 64 bits, a string, or
@@ -397,6 +398,12 @@ func (x *jsonExporter) op(m moment) []byte {
 		x.value(`,"value":`, o.Arg)
 	case CAS:
 		x.value(`,"value":[`, o.Arg)
+		x.value(",", o.Arg2)
+		x.b = append(x.b, ']')
+	case Transfer:
+		from, to := o.Accounts()
+		x.int(`,"value":[`, int64(from))
+		x.int(",", int64(to))
 		x.value(",", o.Arg2)
 		x.b = append(x.b, ']')
 	case Transact:

@@ -40,11 +40,12 @@ const (
 	Acquire               // of a mutex
 	Release               // of a mutex
 	Add                   // Arg: the element that joins a set or the end of a list, or what a counter grows by
-	ReadAll               // Out: the list of values seen (index into History.Lists), Nil when absent: a set, a list, siblings
+	ReadAll               // Out: the list of values seen (index into History.Lists), Nil when absent: a set, a list, siblings, balances
+	Transfer              // Arg: from and to, see Accounts; Arg2: the amount. A ReadAll sees the balances of all accounts
 )
 
 var fNames = [...]string{Read: "read", Write: "write", CAS: "cas", Delete: "delete", Append: "append", Transact: "txn", Acquire: "acquire", Release: "release",
-	Add: "add", ReadAll: "read-all"}
+	Add: "add", ReadAll: "read-all", Transfer: "transfer"}
 
 // String gives the lower-case name of the function, as it stands in files.
 func (f F) String() string {
@@ -56,6 +57,16 @@ func (f F) String() string {
 
 // ReadOnly says that the function cannot change the system's state.
 func (f F) ReadOnly() bool { return f == Read || f == ReadAll }
+
+// maxAccount is the highest number of an account.
+const maxAccount = 1<<16 - 1
+
+// Accounts is the Arg of a transfer: the numbers of two accounts of the key, from
+// 0 to 65,535.
+func Accounts(from, to int) Value { return Value(from)<<16 | Value(to) }
+
+// Accounts gives the accounts of a transfer.
+func (o *Op) Accounts() (from, to int) { return int(o.Arg >> 16), int(o.Arg & maxAccount) }
 
 // Outcome is how an operation ended.
 type Outcome uint8

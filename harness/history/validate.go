@@ -77,6 +77,14 @@ func (h *History) validInvoke(o *Op) error {
 	case Read, ReadAll, Delete, Acquire, Release:
 	case Write, Add:
 		return h.validValue(o.Arg)
+	case Transfer:
+		from, to := o.Accounts()
+		if o.Arg < 0 || from > maxAccount || from == to {
+			return fmt.Errorf("transfers between accounts %d and %d; take two of 0 to %d", from, to, maxAccount)
+		}
+		if len(h.Texts) > 0 || o.Arg2 <= 0 {
+			return fmt.Errorf("transfers %v; an amount is a number above 0", o.Arg2)
+		}
 	case CAS:
 		if err := h.validValue(o.Arg); err != nil {
 			return err
@@ -152,7 +160,7 @@ func (h *History) numeric(o *Op) bool {
 	if len(h.Texts) > 0 {
 		return false
 	}
-	return o.F == Write || o.F == Add || o.F == CAS || o.F == Read && o.Out != Nil
+	return o.F == Write || o.F == Add || o.F == CAS || o.F == Transfer || o.F == Read && o.Out != Nil
 }
 
 func (t Txn) numeric() bool {

@@ -17,6 +17,14 @@ func All() []checkers.Claim {
 	}
 }
 
+// Special are the claims about data of one kind, which a workload brings with it.
+func Special() []checkers.Claim {
+	return []checkers.Claim{checkers.NoLostElements, checkers.Counted, checkers.Conserved}
+}
+
+// Any are all claims that can be judged of some workload.
+func Any() []checkers.Claim { return append(Known(), Special()...) }
+
 // Claimed is what people say of a profile of the reference store; a run judges
 // this unless it is told otherwise. Nil for a profile nobody says anything of.
 func Claimed(profile string) []checkers.Claim {
@@ -36,7 +44,7 @@ func Claimed(profile string) []checkers.Claim {
 }
 
 // Parse reads a list of claims such as "linearizable,converges"; "all" is
-// All, and each of Known can be named.
+// All, and each of Any can be named.
 func Parse(list string) ([]checkers.Claim, error) {
 	var out []checkers.Claim
 	for _, word := range strings.Split(list, ",") {
@@ -46,19 +54,28 @@ func Parse(list string) ([]checkers.Claim, error) {
 		case word == "":
 		case word == "all":
 			out = append(out, All()...)
-		case slices.Contains(Known(), c):
+		case slices.Contains(Any(), c):
 			out = append(out, c)
 		default:
-			names := make([]string, 0, len(Known()))
-			for _, c := range Known() {
-				names = append(names, string(c))
-			}
-			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, strings.Join(names, ", "))
+			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, List(Any()))
 		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no claim given: name at least one")
 	}
-	// In the order of Known, each once.
-	return slices.DeleteFunc(Known(), func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
+	return Sorted(out), nil
+}
+
+// Sorted gives claims in the order of the matrix, each once.
+func Sorted(cs []checkers.Claim) []checkers.Claim {
+	return slices.DeleteFunc(Any(), func(c checkers.Claim) bool { return !slices.Contains(cs, c) })
+}
+
+// List writes claims for people.
+func List(cs []checkers.Claim) string {
+	names := make([]string, len(cs))
+	for i, c := range cs {
+		names[i] = string(c)
+	}
+	return strings.Join(names, ", ")
 }

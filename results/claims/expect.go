@@ -29,6 +29,8 @@ type Setting struct {
 	Scrub bool
 	// Sloppy: other nodes stand in for replicas that do not answer.
 	Sloppy bool
+	// Use is how the workload uses the store.
+	Use Use
 }
 
 // overlap says whether every read quorum meets every write quorum.
@@ -85,8 +87,11 @@ func breaks(format string, args ...any) Expectation {
 // (why reads must write back), Vogels 2009 and Bailis et al. 2012 (partial
 // quorums), and the arguments in docs/claims.md.
 func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
+	if x, ok := s.used(claim, f); ok {
+		return x
+	}
 	switch claim {
-	case checkers.Linearizable:
+	case checkers.Linearizable, checkers.Counted, checkers.NoLostElements:
 		return s.linearizable(f)
 	case checkers.FreshReads:
 		return s.freshReads(f)

@@ -13,8 +13,7 @@ func Weaker() []checkers.Claim {
 	}
 }
 
-// Known are all claims that a run of the reference store can judge: All, then
-// Weaker.
+// Known are all claims that can be judged of registers: All, then Weaker.
 func Known() []checkers.Claim { return append(All(), Weaker()...) }
 
 // weaker says what the setting promises of one of Weaker. Which promise implies

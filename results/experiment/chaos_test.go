@@ -60,11 +60,35 @@ func TestReplacedWithAnEmptyDiskInContainers(t *testing.T) {
 	require.Equal(t, checkers.Held, out.Result(checkers.Linearizable).Verdict)
 }
 
+// TestBankInContainers: a workload with a layer of its own runs there too, and its
+// money is all there.
+func TestBankInContainers(t *testing.T) {
+	s := experiment.Default(experiment.Docker)
+	s.Profile, s.Workload, s.Nemesis, s.Seed = "caspaxos", experiment.Bank, "partition,kill", 1
+	s.SetDuration(12 * time.Second)
+	out := executeSpec(t, s)
+	require.Equal(t, checkers.Held, out.Verdict)
+	require.Greater(t, out.Result(checkers.Conserved).Checked, 100)
+}
+
+// TestLockInContainers: the clocks that leases are taken by are those of the nodes.
+func TestLockInContainers(t *testing.T) {
+	s := experiment.Default(experiment.Docker)
+	s.Profile, s.Workload, s.Nemesis, s.Seed = "caspaxos", experiment.LockFenced, "", 1
+	s.SetDuration(8 * time.Second)
+	require.Equal(t, checkers.Held, executeSpec(t, s).Verdict)
+}
+
 func execute(t *testing.T, profile, faults string, length time.Duration) *trial.Outcome {
 	t.Helper()
 	s := experiment.Default(experiment.Docker)
 	s.Profile, s.Nemesis, s.Seed = profile, faults, 1
 	s.SetDuration(length)
+	return executeSpec(t, s)
+}
+
+func executeSpec(t *testing.T, s experiment.Spec) *trial.Outcome {
+	t.Helper()
 	require.NoError(t, s.Validate())
 	dir, err := results.Create(t.TempDir(), s.Name())
 	require.NoError(t, err)

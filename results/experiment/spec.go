@@ -23,7 +23,6 @@ import (
 	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/store/replica"
 	"github.com/assay-chaos/assay/store/sut"
-	"github.com/assay-chaos/assay/workloads"
 )
 
 // The worlds.
@@ -32,16 +31,6 @@ const (
 	Docker = "docker"
 )
 
-// The workloads.
-const (
-	Register    = "register"     // reads and writes
-	CASRegister = "cas-register" // with compare-and-set
-	Siblings    = "siblings"     // reads of all values, and writes that replace what was read
-)
-
-// Workloads lists what a run can do.
-func Workloads() []string { return []string{Register, CASRegister, Siblings} }
-
 // Spec is everything that decides a run. Together with the version of assay it
 // decides a simulated run to the byte.
 type Spec struct {
@@ -49,7 +38,7 @@ type Spec struct {
 	Profile string
 	Nodes   int
 	N, R, W int // 0: for N all nodes, for R and W as the profile says for that N
-	// Workload is one of Workloads; "": as fits the profile.
+	// Workload is the name of one of Workloads; "": as fits the profile.
 	Workload string
 	Nemesis  string
 	// Schedule is the fault schedule; nil to draw it from Seed and Nemesis.
@@ -101,7 +90,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		Causal: p.Causal(), AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
 		Scrub:  p.Scrub > 0,
-		Sloppy: p.Sloppy,
+		Sloppy: p.Sloppy, Use: s.use(p),
 	}, nil
 }
 
@@ -162,20 +151,12 @@ func (s *Spec) MakeRoom() {
 
 // Unfit says that the profile cannot do the workload.
 func (s *Spec) Unfit() bool {
-	p, err := s.profile()
-	return err == nil && (s.Workload == CASRegister && !p.Agreed() || s.several(p))
-}
-
-// several says that the profile has several values where the workload has one, or
-// the other way.
-func (s *Spec) several(p sut.Profile) bool { return p.Causal() != (s.workloadName() == Siblings) }
-
-// claimed gives the claims to judge.
-func (s *Spec) claimed() []checkers.Claim {
-	if s.Claims != nil {
-		return s.Claims
+	w, err := s.what()
+	if err != nil {
+		return false
 	}
-	return claims.Claimed(s.Profile)
+	p, err := s.profile()
+	return err == nil && w.fits(s, p) != nil
 }
 
 // Validate names the first field that makes no sense, and what would.
@@ -187,13 +168,11 @@ func (s *Spec) Validate() error {
 	if _, err := nemesis.Parse(s.Nemesis); err != nil {
 		return err
 	}
+	w, err := s.what()
+	if err != nil {
+		return err
+	}
 	switch {
-	case s.Workload != "" && !slices.Contains(Workloads(), s.Workload):
-		return fmt.Errorf("unknown workload %q; there are: %s", s.Workload, strings.Join(Workloads(), ", "))
-	case s.several(p):
-		return fmt.Errorf("workload %s does not fit profile %s: a key has several values with profile causal-siblings, and workload %s reads them all", s.workloadName(), s.Profile, Siblings)
-	case s.Unfit():
-		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
 	case s.World != Sim && s.World != Docker:
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)
 	case s.Nodes < 1 || s.Nodes > replica.MaxNodes:
@@ -215,39 +194,24 @@ func (s *Spec) Validate() error {
 	case len(s.claimed()) == 0:
 		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
 	}
-	return p.Validate(s.Nodes)
+	for _, c := range s.Claims {
+		if !s.CanJudge(c) {
+			return fmt.Errorf("the claim %s cannot be judged of workload %s; these can: %s", c, w.Name, claims.List(w.judgeable()))
+		}
+	}
+	if err := p.Validate(s.Nodes); err != nil {
+		return err
+	}
+	return w.fits(s, p)
 }
 
-// judging says what the checkers should ask for, beyond their defaults.
-func (s *Spec) judging() checkers.JudgeOptions {
-	var o checkers.JudgeOptions
-	// What no fault hinders succeeds; a loaded machine may delay one in a
-	// hundred past its time limit.
-	o.Availability.Default = 0.99
-	o.Tested.Kinds = []history.F{history.Read, history.Write}
-	switch s.workloadName() {
-	case CASRegister:
-		o.Tested.Kinds = append(o.Tested.Kinds, history.CAS)
-	case Siblings:
-		o.Tested.Kinds = []history.F{history.ReadAll, history.Write, history.Add}
-	}
-	if specs, err := nemesis.Parse(s.Nemesis); err == nil {
-		o.Tested.MinFaults = len(specs)
-	}
-	set, err := s.Setting()
+// minFaults is how many faults the run has to have: one of each kind asked for.
+func (s *Spec) minFaults() int {
+	specs, err := nemesis.Parse(s.Nemesis)
 	if err != nil {
-		return o
+		return 0
 	}
-	// With more nodes than replicas it depends on the key what a side has of
-	// it, unless other nodes stand in.
-	if set.Nodes == set.N || set.Sloppy {
-		o.Sides.Read, o.Sides.Write = set.NeedsRead(), set.NeedsWrite()
-	}
-	// The delays are filled in by the world that has them; see start.
-	if slices.Contains(s.claimed(), checkers.BoundedStaleness) && !set.Agreed {
-		o.Staleness.Model = &checkers.PBS{N: set.N, R: set.R, W: set.W, Seed: s.Seed}
-	}
-	return o
+	return len(specs)
 }
 
 // predictFrom gives a model the delays that a simulated world was configured
@@ -260,46 +224,13 @@ func predictFrom(model *checkers.PBS, w *sim.World) {
 	model.Source = "the simulator's delays"
 }
 
-// opsPerKey is how many operations a key gets before the workload moves on
-// from it. Keys that nobody touches any more show whether replicas converge by
-// themselves; a key that is written to the end hides that they do not.
-const opsPerKey = 100
-
-// workloadName is the workload that was asked for, or else the one that has all
-// that the profile can do.
-func (s *Spec) workloadName() string {
-	if s.Workload != "" {
-		return s.Workload
-	}
-	p, err := s.profile()
-	switch {
-	case err == nil && p.Agreed():
-		return CASRegister
-	case err == nil && p.Causal():
-		return Siblings
-	}
-	return Register
-}
-
-// workload is registers of which Keys are in use at a time.
-func (s *Spec) workload() harness.Workload {
-	keys := 1000
-	if s.Rate > 0 {
-		keys = min(int(s.Rate*s.Duration().Seconds())/opsPerKey, 10_000)
-	}
-	o := workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: opsPerKey, Rate: s.Rate}
-	switch s.workloadName() {
-	case CASRegister:
-		return workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: o})
-	case Siblings:
-		return workloads.Siblings(workloads.SiblingsOptions{RegisterOptions: o})
-	}
-	return workloads.Register(o)
-}
-
 // test makes the harness' test of it.
 func (s *Spec) test(system harness.System) (harness.Test, error) {
 	specs, err := nemesis.Parse(s.Nemesis)
+	if err != nil {
+		return harness.Test{}, err
+	}
+	w, err := s.workload()
 	if err != nil {
 		return harness.Test{}, err
 	}
@@ -309,15 +240,11 @@ func (s *Spec) test(system harness.System) (harness.Test, error) {
 			return harness.Test{}, err
 		}
 	}
-	var readBack history.F
-	if slices.Contains(s.claimed(), checkers.ConvergesWhenRead) {
-		readBack = history.Read
-	}
 	return harness.Test{
 		Name:      s.Name(),
 		Seed:      s.Seed,
-		System:    system,
-		Workload:  s.workload(),
+		System:    w.Over(system),
+		Workload:  w.Workload,
 		Faults:    faults,
 		Clients:   s.Clients,
 		OpTimeout: s.OpTimeout,
@@ -325,8 +252,18 @@ func (s *Spec) test(system harness.System) (harness.Test, error) {
 		During:    s.During,
 		Recovery:  s.Recovery,
 		Settle:    s.Settle,
-		ReadBack:  readBack,
+		ReadBack:  s.readBack(),
 	}, nil
+}
+
+// readBack is how keys on which replicas differ are read at the end, 0 if nobody
+// asks what that does.
+func (s *Spec) readBack() history.F {
+	w, err := s.what()
+	if err != nil || !slices.Contains(s.claimed(), checkers.ConvergesWhenRead) {
+		return 0
+	}
+	return w.kinds[0]
 }
 
 // Name is a short name for the run, fit for a directory.
@@ -336,7 +273,23 @@ func (s *Spec) Name() string {
 		faults = "none"
 	}
 	faults = strings.NewReplacer(",", "+", ":", "-", " ", "").Replace(faults)
-	return fmt.Sprintf("%s-%s-%s-%d", s.World, s.Profile, faults, s.Seed)
+	name := s.Profile
+	if w := s.unusual(); w != "" {
+		name += "-" + w
+	}
+	return fmt.Sprintf("%s-%s-%s-%d", s.World, name, faults, s.Seed)
+}
+
+// unusual is the workload, if it is not the one that would be taken for the
+// profile without being named.
+func (s *Spec) unusual() string {
+	named := s.workloadName()
+	plain := *s
+	plain.Workload = ""
+	if plain.workloadName() == named {
+		return ""
+	}
+	return named
 }
 
 // describe is what a run directory keeps of the spec beside the test.
@@ -379,12 +332,7 @@ func (s *Spec) Command() []string {
 	}
 	add("--duration", s.Duration(), def.Duration())
 	add("--nodes", s.Nodes, def.Nodes)
-	if s.Workload != "" {
-		named := s.Workload
-		s := *s
-		s.Workload = ""
-		add("--workload", named, s.workloadName())
-	}
+	add("--workload", s.unusual(), "")
 	add("--n", s.N, 0)
 	add("--r", s.R, 0)
 	add("--w", s.W, 0)

@@ -54,8 +54,10 @@ type Config struct {
 	Grid      int
 	Workloads []string
 	Mixes     []Mix
-	Claims    []checkers.Claim
-	Runs      int // a cell
+	// Claims to judge, each of the rows whose workload it can be judged of; nil:
+	// all that can be judged of any row.
+	Claims []checkers.Claim
+	Runs   int // a cell
 	// Prices: measure also what each setting costs, see price.go.
 	Prices bool
 	// Command is what makes the table again, for its reader.
@@ -120,7 +122,7 @@ func Run(ctx context.Context, c Config) (*results.Matrix, error) {
 // spec is run i of a cell.
 func (c *Config) spec(r row, m Mix, i int) experiment.Spec {
 	s := r.spec
-	s.Nemesis, s.Claims = m.Nemesis, c.Claims
+	s.Nemesis, s.Claims = m.Nemesis, c.judged(&r)
 	s.Seed += uint64(i)
 	s.MakeRoom() // a mix may need some too
 	return s
@@ -253,8 +255,11 @@ func (c *Config) table(ctx context.Context, rows []row, cells []*cell) (*results
 		m.Columns = append(m.Columns, mix.Name)
 	}
 	paths := map[string]string{} // of the run directories made, by cell and seed
-	for _, claim := range c.Claims {
+	for _, claim := range c.claims(rows) {
 		for p, r := range rows {
+			if !slices.Contains(c.judged(&r), claim) {
+				continue
+			}
 			row := results.Row{Group: string(claim), Name: r.label}
 			for k := range c.Mixes {
 				cl := cells[p*len(c.Mixes)+k]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
@@ -79,7 +80,10 @@ func (c *Config) prices(rows []row) []priceRun {
 			s, x := r.spec, &situations[k]
 			s.Rate, s.Keys, s.Nemesis = priceRate, priceKeys, ""
 			s.SetDuration(priceDuration)
-			s.Claims = []checkers.Claim{checkers.FreshReads}
+			s.Claims = s.Judged()
+			if slices.Contains(s.Claims, checkers.FreshReads) {
+				s.Claims = []checkers.Claim{checkers.FreshReads}
+			}
 			if x.fault != nil {
 				if s.Nodes < 2 {
 					continue // nobody would be left

@@ -2,8 +2,11 @@ package matrix
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/results/experiment"
 )
 
@@ -53,10 +56,29 @@ func (c *Config) rows() ([]row, error) {
 			}
 		}
 	}
+	rows = slices.DeleteFunc(rows, func(r row) bool { return len(c.judged(&r)) == 0 })
+	if len(rows) == 0 && len(c.Claims) > 0 {
+		return nil, fmt.Errorf("none of the claims %s can be judged of the workloads %s, or no profile can do these", claims.List(c.Claims), strings.Join(works, ", "))
+	}
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("none of the profiles can do any of the workloads %s", strings.Join(works, ", "))
 	}
 	return rows, nil
+}
+
+// judged gives the claims that are judged of a row.
+func (c *Config) judged(r *row) []checkers.Claim {
+	if c.Claims == nil {
+		return r.spec.Judged()
+	}
+	return slices.DeleteFunc(claims.Sorted(c.Claims), func(x checkers.Claim) bool { return !r.spec.CanJudge(x) })
+}
+
+// claims are all that are judged, in their order.
+func (c *Config) claims(rows []row) []checkers.Claim {
+	return slices.DeleteFunc(claims.Any(), func(x checkers.Claim) bool {
+		return !slices.ContainsFunc(rows, func(r row) bool { return slices.Contains(c.judged(&r), x) })
+	})
 }
 
 // grown gives the row of a spec, or those of its grid.

@@ -154,6 +154,37 @@ func (c *httpClient) Invoke(ctx context.Context, key string, op *history.Op) err
 	return known(err)
 }
 
+// Get implements workloads.KV.
+func (c *httpClient) Get(ctx context.Context, key string) (string, error) {
+	r, err := c.node.Get(ctx, key)
+	return string(r.Value), known(err)
+}
+
+// Put implements workloads.KV.
+func (c *httpClient) Put(ctx context.Context, key, value string) error {
+	_, err := c.node.Put(ctx, key, []byte(value))
+	return known(err)
+}
+
+// CAS implements workloads.KV.
+func (c *httpClient) CAS(ctx context.Context, key, old, value string) (bool, error) {
+	var expect []byte
+	if old != "" {
+		expect = []byte(old)
+	}
+	_, err := c.node.CAS(ctx, key, expect, []byte(value))
+	if _, refused := client.Mismatch(err); refused {
+		return false, nil
+	}
+	return err == nil, known(err)
+}
+
+// Now implements workloads.Clock.
+func (c *httpClient) Now(ctx context.Context) (time.Time, error) {
+	h, err := c.node.Health(ctx)
+	return time.Unix(0, h.WallNS), known(err)
+}
+
 func (c *httpClient) Close() error {
 	c.node.Close()
 	return nil
@@ -181,7 +212,7 @@ func inspectHTTP(ctx context.Context, addr string, keys []string) ([]harness.Rep
 		if r.Siblings != nil {
 			out[i].Values, err = listOf(r.Siblings)
 		} else {
-			out[i].Value, err = decode(r.Value)
+			err = show(&out[i], r.Value)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("node at %s, key %q: %w", addr, keys[i], err)

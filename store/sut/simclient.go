@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
@@ -28,8 +29,7 @@ func openSim(w *sim.World, node int, p *Profile) (harness.Client, error) {
 	return &c, nil
 }
 
-// Invoke asks the node. What the connection and the node know of the outcome is
-// in the error: see [sim.World.Call] and [replica.Error].
+// Invoke asks the node.
 func (c *simClient) Invoke(ctx context.Context, key string, op *history.Op) error {
 	q, err := request(key, op)
 	if err != nil {
@@ -37,7 +37,7 @@ func (c *simClient) Invoke(ctx context.Context, key string, op *history.Op) erro
 	}
 	p, err := c.ask(ctx, q)
 	switch {
-	case p.Err != nil && p.Err.Code == replica.CodeMismatch:
+	case mismatched(p):
 		return mismatch(op, p.Found, p.Value, p.Err)
 	case err != nil || op.F != history.Read:
 		return err
@@ -49,8 +49,8 @@ func (c *simClient) Invoke(ctx context.Context, key string, op *history.Op) erro
 	return err
 }
 
-// ask makes a request and gives the reply. The reply's own error is the error,
-// too.
+// ask sends a request. What the connection and the node know of the outcome is in
+// the error: see [sim.World.Call] and [replica.Error].
 func (c *simClient) ask(ctx context.Context, q replica.Request) (replica.Reply, error) {
 	answer, err := c.world.Call(ctx, c.node, q)
 	if err != nil {
@@ -59,13 +59,54 @@ func (c *simClient) ask(ctx context.Context, q replica.Request) (replica.Reply, 
 	p, ok := answer.(replica.Reply)
 	switch {
 	case !ok:
-		return replica.Reply{}, fmt.Errorf("node %d answered with a %T", c.node, answer)
+		return p, fmt.Errorf("node %d answered with a %T", c.node, answer)
 	case p.Err == nil:
 		return p, nil
 	case p.Err.Definite:
 		return p, harness.Definite(p.Err)
 	}
 	return p, p.Err
+}
+
+// mismatched says that a CAS was refused because the key was not as expected.
+func mismatched(p replica.Reply) bool { return p.Err != nil && p.Err.Code == replica.CodeMismatch }
+
+// Get implements workloads.KV.
+func (c *simClient) Get(ctx context.Context, key string) (string, error) {
+	p, err := c.ask(ctx, replica.Request{Op: replica.Get, Key: key})
+	return string(p.Value), err
+}
+
+// Put implements workloads.KV.
+func (c *simClient) Put(ctx context.Context, key, value string) error {
+	_, err := c.ask(ctx, replica.Request{Op: replica.Put, Key: key, Value: []byte(value)})
+	return err
+}
+
+// CAS implements workloads.KV.
+func (c *simClient) CAS(ctx context.Context, key, old, value string) (bool, error) {
+	q := replica.Request{Op: replica.CAS, Key: key, Value: []byte(value), ExpectAbsent: old == ""}
+	if old != "" {
+		q.Expect = []byte(old)
+	}
+	p, err := c.ask(ctx, q)
+	if mismatched(p) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Now implements workloads.Clock.
+func (c *simClient) Now(ctx context.Context) (time.Time, error) {
+	answer, err := c.world.Call(ctx, c.node, clockQuestion{})
+	if err != nil {
+		return time.Time{}, err
+	}
+	wall, ok := answer.(int64)
+	if !ok {
+		return time.Time{}, fmt.Errorf("node %d answered with a %T", c.node, answer)
+	}
+	return time.Unix(0, wall), nil
 }
 
 func (c *simClient) Close() error { return nil }
@@ -96,7 +137,7 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 		if rec.Siblings != nil {
 			out[i].Values, err = listOf(valuesOf(rec.Siblings))
 		} else {
-			out[i].Value, err = decode(rec.Value)
+			err = show(&out[i], rec.Value)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("node %d, key %q: %w", id, key, err)

@@ -73,8 +73,16 @@ func (n *node) Receive(from int, msg any) {
 	n.carry()
 }
 
+// clockQuestion is the request for the node's wall clock, in nanoseconds of Unix
+// time.
+type clockQuestion struct{}
+
 // Request takes a client's request.
 func (n *node) Request(id uint64, req any) {
+	if _, ok := req.(clockQuestion); ok {
+		n.host.Reply(id, n.host.Wall())
+		return
+	}
 	q, ok := req.(replica.Request)
 	if !ok {
 		n.host.Reply(id, fmt.Errorf("a request is a replica.Request, not a %T", req))

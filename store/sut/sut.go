@@ -2,6 +2,7 @@ package sut
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -101,6 +102,21 @@ func mismatch(op *history.Op, found bool, text []byte, cause error) error {
 
 // encode gives the text of a value.
 func encode(v history.Value) []byte { return strconv.AppendInt(nil, int64(v), 10) }
+
+// show fills in what a replica has under a key: a number, or numbers in brackets,
+// as those workloads write that keep several values under a key.
+func show(r *harness.Replica, text []byte) error {
+	r.Present = true
+	if len(text) == 0 || text[0] != '[' {
+		var err error
+		r.Value, err = decode(text)
+		return err
+	}
+	if err := json.Unmarshal(text, &r.Values); err != nil {
+		return fmt.Errorf("the store holds %q, which no client wrote: %w", text, err)
+	}
+	return nil
+}
 
 // decode gives the value that is written as text.
 func decode(text []byte) (history.Value, error) {
