@@ -52,6 +52,7 @@ func membersKind(name, doc string, variants ...string) Kind {
 		Doc:      doc,
 		Variants: variants,
 		Needs:    harness.CanReconfigure,
+		named:    true,
 		once:     name != replaces, // the cluster keeps about its size
 		draw: func(d draw) harness.Fault {
 			m := &Members{What: name, Of: slices.Clone(d.members)}

@@ -10,6 +10,8 @@
 //	kill.go       SIGKILL and restart on the same disk
 //	pause.go      the process stands still, and does not know it
 //	clock.go      the wall clock jumps or drifts
+//	bitflip.go    a disk spoils records that are stored on it
+//	slowdisk.go   syncs take longer
 //	members.go    a node joins, leaves, or is replaced
 //
 // How a world does any of this does not belong here.
@@ -35,8 +37,12 @@ type Kind struct {
 	// exclusive: acts on processes, so a schedule never lets two of these
 	// share a node at one time: their proofs would contradict each other.
 	exclusive bool
+	// disk: acts on disks; the same is true of two of these.
+	disk bool
 	// once: a schedule has one episode of it at most.
 	once bool
+	// named: "all" does not mean it; not every world can do it.
+	named bool
 	// draw makes a fault of the variant ("" for any). It may use the free
 	// nodes only, and returns nil if they are too few.
 	draw func(d draw) harness.Fault
@@ -91,7 +97,7 @@ func Spares(nodes int, episodes []harness.Episode) int {
 
 // Kinds gives all kinds of faults, in the order in which they are documented.
 func Kinds() []Kind {
-	return []Kind{partitionKind, killKind, pauseKind, clockKind, joinKind, leaveKind, replaceKind}
+	return []Kind{partitionKind, killKind, pauseKind, clockKind, bitflipKind, slowDiskKind, joinKind, leaveKind, replaceKind}
 }
 
 // Spec is one entry of a nemesis list: a kind, or one variant of it.
@@ -114,8 +120,7 @@ func (s Spec) Reconfigures() bool {
 func (s Spec) LosesDisk() bool { return s.Kind == replaces && s.Variant != replaceLive }
 
 // Parse reads a list such as "partition,kill,clock:jump". An empty list and
-// "none" are no faults; "all" is every kind that any system can be put under:
-// changes of the members have to be named.
+// "none" are no faults; "all" is every kind that has not to be named, see Kinds.
 func Parse(list string) ([]Spec, error) {
 	var specs []Spec
 	for _, word := range strings.Split(list, ",") {
@@ -125,7 +130,7 @@ func Parse(list string) ([]Spec, error) {
 			continue
 		case "all", "mix":
 			for _, k := range Kinds() {
-				if k.Needs != harness.CanReconfigure {
+				if !k.named {
 					specs = append(specs, Spec{Kind: k.Name})
 				}
 			}

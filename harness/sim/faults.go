@@ -11,13 +11,15 @@ import (
 )
 
 // Supports implements [harness.World]: a simulated world can do everything, but
-// for what the system has to do.
+// for what the system has to tell or to do.
 func (w *World) Supports(c harness.Capability) error {
 	switch c {
 	case harness.CanReconfigure:
 		return harness.CheckReconfigurable(w.cfg.System)
-	case harness.CanCut, harness.CanKill, harness.CanPause, harness.CanClock:
+	case harness.CanCut, harness.CanKill, harness.CanPause, harness.CanClock, harness.CanDelayDisk:
 		return nil
+	case harness.CanRot:
+		return w.supportsRot()
 	}
 	return fmt.Errorf("sim: %q: no such capability is known", c)
 }
@@ -100,6 +102,7 @@ func (w *World) Wipe(_ context.Context, node int) error {
 	m.boot, m.killLease = timer{}, timer{}
 	m.wakeBooters()
 	m.disk.wipe()
+	m.setDisk(harness.Disk{})
 	w.trace(Event{Kind: EventWipe, Node: node, Peer: -1})
 	return nil
 }

@@ -23,7 +23,7 @@ func settingOf(p sut.Profile) claims.Setting {
 	return claims.Setting{
 		Nodes: p.Nodes(), N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
-		Sloppy: p.Sloppy,
+		Sloppy: p.Sloppy, Scrub: p.Scrub > 0,
 	}
 }
 
@@ -38,9 +38,9 @@ func TestExpectations(t *testing.T) {
 			fmt.Fprintf(&b, " on %d nodes", p.Nodes())
 		}
 		b.WriteByte('\n')
-		for _, c := range claims.All() {
+		for _, c := range claims.Known() {
 			var last string
-			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "join", "leave", "replace", "all"} {
+			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all", "bitflip", "slowdisk", "join", "leave", "replace", "replace,bitflip"} {
 				specs, err := nemesis.Parse(mix)
 				require.NoError(t, err)
 				x := claims.Expect(s, c, claims.FaultsOf(specs))
@@ -55,7 +55,7 @@ func TestExpectations(t *testing.T) {
 				} else {
 					last = line
 				}
-				fmt.Fprintf(&b, "  %-14s %-9s %s\n", c, mix, line)
+				fmt.Fprintf(&b, "  %-19s %-9s %s\n", c, mix, line)
 			}
 		}
 		b.WriteByte('\n')
@@ -76,7 +76,7 @@ func TestMoreNodesThanReplicas(t *testing.T) {
 		s := settingOf(p)
 		more := s
 		more.Nodes += 2
-		for _, c := range claims.All() {
+		for _, c := range claims.Known() {
 			for mask := range 16 {
 				f := claims.Faults{Partition: mask&1 != 0, Kill: mask&2 != 0, Pause: mask&4 != 0, Clock: mask&8 != 0}
 				want := claims.Expect(s, c, f)
@@ -117,7 +117,7 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 					if s.Agreed && (!majorities || s.AntiEntropy || s.ReadRepair || s.Sloppy) {
 						continue // no cluster is configured so
 					}
-					for _, c := range claims.All() {
+					for _, c := range claims.Known() {
 						holds := make([]bool, all)
 						for mask := range all {
 							holds[mask] = claims.Expect(s, c, faults[mask]).Holds
@@ -132,9 +132,20 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 					}
 					// The stronger claim implies the weaker.
 					for mask, f := range faults {
-						if claims.Expect(s, checkers.Linearizable, f).Holds &&
-							!(claims.Expect(s, checkers.FreshReads, f).Holds && claims.Expect(s, checkers.NoLostWrites, f).Holds) {
-							t.Fatalf("%+v %b", s, mask)
+						held := func(c checkers.Claim) bool { return claims.Expect(s, c, f).Holds }
+						if held(checkers.Linearizable) {
+							for _, weak := range []checkers.Claim{checkers.FreshReads, checkers.NoLostWrites, checkers.Sequential, checkers.MonotonicReads, checkers.MonotonicWrites, checkers.WritesFollowReads} {
+								if !held(weak) {
+									t.Fatalf("%s %+v %b", weak, s, mask)
+								}
+							}
+						}
+						if held(checkers.FreshReads) {
+							for _, weak := range []checkers.Claim{checkers.ReadYourWrites, checkers.BoundedStaleness, checkers.NoComebacks, checkers.NoResurrections} {
+								if !held(weak) {
+									t.Fatalf("%s %+v %b", weak, s, mask)
+								}
+							}
 						}
 					}
 				}
@@ -160,7 +171,7 @@ func TestParse(t *testing.T) {
 func TestClaimed(t *testing.T) {
 	for _, p := range sut.Profiles() {
 		require.NotEmpty(t, claims.Claimed(p.Name), p.Name)
-		require.Subset(t, claims.All(), claims.Claimed(p.Name))
+		require.Subset(t, claims.Known(), claims.Claimed(p.Name))
 	}
 	require.Nil(t, claims.Claimed("unheard-of"))
 }

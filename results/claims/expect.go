@@ -24,6 +24,8 @@ type Setting struct {
 	// ReadRepair: a read sends the newest record to replicas that answered
 	// with an older one.
 	ReadRepair bool
+	// Scrub: replicas read all their records again and again, to find damage.
+	Scrub bool
 	// Sloppy: other nodes stand in for replicas that do not answer.
 	Sloppy bool
 }
@@ -37,6 +39,8 @@ func (s Setting) sloppy() bool { return s.Sloppy && s.Nodes > s.N }
 // Faults is what theory needs to know of a run's faults.
 type Faults struct {
 	Partition, Kill, Pause, Clock bool
+	Bitflip                       bool // one disk spoils records
+	SlowDisk                      bool // what is made durable takes longer
 	// The members change. DiskLost: the disk of one that is replaced is gone.
 	Join, Leave, Replace, DiskLost bool
 }
@@ -50,6 +54,7 @@ func FaultsOf(specs []nemesis.Spec) Faults {
 		return slices.ContainsFunc(specs, func(s nemesis.Spec) bool { return s.Kind == kind })
 	}
 	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock"),
+		Bitflip: has("bitflip"), SlowDisk: has("slowdisk"),
 		Join: has("join"), Leave: has("leave"), Replace: has("replace"),
 		DiskLost: slices.ContainsFunc(specs, nemesis.Spec.LosesDisk)}
 }
@@ -98,6 +103,9 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 	case checkers.Tested:
 		return holds("a run that tested nothing proves nothing")
 	}
+	if x, known := s.weaker(claim, f); known {
+		return x
+	}
 	return breaks("nothing is known of the claim %q", claim)
 }
 
@@ -109,9 +117,26 @@ func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill }
 // disbands says whether nodes can forget who the members are.
 func (s Setting) disbands(f Faults) bool { return s.forgets(f) && f.members() }
 
-// loses says whether the only copy of an acknowledged record can be lost with a
-// disk.
-func (s Setting) loses(f Faults) bool { return f.DiskLost && s.W == 1 }
+// loses says whether all copies of an acknowledged record can be gone: one disk is
+// lost, and perhaps another one has spoiled it.
+func (s Setting) loses(f Faults) bool { return f.DiskLost && (s.W == 1 || s.W == 2 && f.Bitflip) }
+
+func (s Setting) lost(write string) string {
+	if s.W == 1 {
+		return write + " may be on one disk only, and is gone with it"
+	}
+	return write + " may be on two disks only, of which one is lost and the other has spoiled it"
+}
+
+// repairs says whether what one disk has spoiled can be had from the others: a
+// replica asks N-W+1 others for the record, or a majority that does without it
+// (store/replica/damage.go). Until then, or for ever, it refuses.
+func (s Setting) repairs() bool {
+	if s.Agreed {
+		return s.N > 2
+	}
+	return s.W > 1
+}
 
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {
@@ -120,7 +145,7 @@ func (s Setting) linearizable(f Faults) Expectation {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
 	case s.loses(f):
-		return breaks("an acknowledged write may be on one disk only, and is gone with it")
+		return breaks("%s", s.lost("an acknowledged write"))
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so quorums need not share a node, although R+W = %d exceeds N = %d", s.R+s.W, s.N)
 	case s.Agreed:
@@ -145,7 +170,7 @@ func (s Setting) freshReads(f Faults) Expectation {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
 	case s.loses(f):
-		return breaks("a completed write may be on one disk only, and is gone with it")
+		return breaks("%s", s.lost("a completed write"))
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so a read may miss every node that has the last completed write")
 	case s.Agreed:
@@ -161,7 +186,9 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
 	case s.loses(f):
-		return breaks("an acknowledged write may be on one disk only, and is gone with it")
+		return breaks("%s", s.lost("an acknowledged write"))
+	case f.Bitflip && !s.repairs():
+		return breaks("a damaged copy may be the only one of what was acknowledged")
 	case s.Agreed:
 		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case !s.Logical && f.Clock:
@@ -191,6 +218,10 @@ func (s Setting) converges(f Faults) Expectation {
 		return breaks("without fsync a killed node forgets who belongs to the cluster, and what it has nobody may ask for")
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
+	case f.Bitflip && (!s.repairs() || s.loses(f)):
+		return breaks("no peer can tell what a damaged record was, and its replica refuses it for good")
+	case f.Bitflip && !s.Scrub:
+		return breaks("a damaged record is repaired when it is read, and nobody need read it")
 	case s.AntiEntropy:
 		return holds("replicas compare their records in pairs, and what one has missed it gets from the others")
 	case f.Kill:
@@ -224,6 +255,10 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("a side with fewer than %d nodes cannot serve", max(s.R, s.W))
 	case f.Partition && max(s.R, s.W) > 1:
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
+	case f.SlowDisk:
+		return breaks("a request may be over before enough disks have written what it needs")
+	case f.Bitflip && max(s.R, s.W) > s.N-1 && !s.sloppy():
+		return breaks("a replica that has lost a record refuses until it is repaired, and all %d are needed", s.N)
 	case s.Agreed:
 		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
 	case f.Partition && s.sloppy():

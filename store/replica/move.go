@@ -33,6 +33,7 @@ const (
 	jobSettle
 	jobBury
 	jobBump
+	jobRelearn
 	jobRead // the register
 )
 
