@@ -73,7 +73,7 @@ func (r *run) watch(ctx context.Context, from int64) (last [][]Replica, settled 
 // What it reads is in no history: it is about what reading does to the replicas.
 func (r *run) readBack(ctx context.Context, replicas [][]Replica) {
 	var failed error
-	for node := range replicas {
+	for _, node := range r.roster.members() {
 		s := slot{node: node}
 		if err := r.openClient(ctx, &s); err != nil {
 			failed = errors.Join(failed, err)

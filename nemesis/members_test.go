@@ -213,7 +213,7 @@ func TestChangesThatCannotBeAreRefused(t *testing.T) {
 // made one at a time of the members that there are.
 func TestScheduleFollowsTheMembers(t *testing.T) {
 	const length = 20 * time.Second
-	for _, list := range []string{"replace", "join,leave", "leave,kill", "join,partition", "replace,kill,pause,clock", "join,leave,replace,partition,kill,pause,clock", "replace:lost,replace:live"} {
+	for _, list := range []string{"replace", "join,leave", "leave,kill", "join,partition", "replace,kill,pause,clock", "join,leave,replace,partition,kill,pause,clock", "replace:lost,replace:live", "replace,bitflip,slowdisk"} {
 		specs, err := nemesis.Parse(list)
 		require.NoError(t, err)
 		struck := 0 // new nodes, by other faults

@@ -108,21 +108,18 @@ func (l *plan) spare() int {
 
 // busy says that an episode must not use a node, because of another one.
 func (l *plan) busy(p *planned, node int) bool {
+	strikes := p.kind.exclusive || p.kind.disk
 	for i := range l.out {
 		q := &l.out[i]
 		c := q.change()
-		if p.kind.exclusive && slices.Contains(c.Remove, node) && q.at < p.at+p.length+l.margin {
+		if strikes && slices.Contains(c.Remove, node) && q.at < p.at+p.length+l.margin {
 			return true // it is about to go, or has gone
 		}
 		if !l.near(p, q) {
 			continue
 		}
 		switch {
-		case p.kind.exclusive && (q.kind.exclusive || c.Add != nil):
-			if slices.Contains(q.fault.Nodes(), node) {
-				return true
-			}
-		case p.kind.disk && q.kind.disk:
+		case p.kind.exclusive && q.kind.exclusive, p.kind.disk && q.kind.disk, strikes && c.Add != nil:
 			if slices.Contains(q.fault.Nodes(), node) {
 				return true
 			}

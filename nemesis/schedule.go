@@ -13,8 +13,8 @@ import (
 // Schedule draws the episodes of a fault phase: a pure function of its
 // arguments. Every spec has a timeline of its own, in which its episodes
 // follow each other with gaps between; timelines overlap. Two partitions never
-// overlap, nor do two changes of the members, nor two process faults on one
-// node, because each fault must be able to prove its effect and its healing. So
+// overlap, nor do two changes of the members, nor two process faults or two disk
+// faults on one node, because each fault must be able to prove its effect and its healing. So
 // a node that joins or leaves is left alone meanwhile, and faults strike those
 // who are members at the time. Nodes that join have the numbers from nodes on,
 // see [Spares].

@@ -102,6 +102,7 @@ func (w *World) Wipe(_ context.Context, node int) error {
 	m.boot, m.killLease = timer{}, timer{}
 	m.wakeBooters()
 	m.disk.wipe()
+	m.setDisk(harness.Disk{})
 	w.trace(Event{Kind: EventWipe, Node: node, Peer: -1})
 	return nil
 }

@@ -133,9 +133,16 @@ func (s Setting) repairs() bool {
 // disbands says whether nodes can forget who the members are.
 func (s Setting) disbands(f Faults) bool { return s.forgets(f) && f.members() }
 
-// loses says whether the only copy of an acknowledged record can be lost with a
-// disk.
-func (s Setting) loses(f Faults) bool { return f.DiskLost && s.W == 1 }
+// loses says whether all copies of an acknowledged record can be gone: one disk is
+// lost, and perhaps another one has spoiled it.
+func (s Setting) loses(f Faults) bool { return f.DiskLost && (s.W == 1 || s.W == 2 && f.Bitflip) }
+
+func (s Setting) lost(write string) string {
+	if s.W == 1 {
+		return write + " may be on one disk only, and is gone with it"
+	}
+	return write + " may be on two disks only, of which one is lost and the other has spoiled it"
+}
 
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {
@@ -146,7 +153,7 @@ func (s Setting) linearizable(f Faults) Expectation {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged, and the quorums no longer overlap")
 	case s.loses(f):
-		return breaks("an acknowledged write may be on one disk only, and is gone with it")
+		return breaks("%s", s.lost("an acknowledged write"))
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so quorums need not share a node, although R+W = %d exceeds N = %d", s.R+s.W, s.N)
 	case s.Agreed:
@@ -171,7 +178,7 @@ func (s Setting) freshReads(f Faults) Expectation {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
 	case s.loses(f):
-		return breaks("a completed write may be on one disk only, and is gone with it")
+		return breaks("%s", s.lost("a completed write"))
 	case s.sloppy():
 		return breaks("other nodes stand in for replicas that do not answer in time, so a read may miss every node that has the last completed write")
 	case s.Agreed:
@@ -188,10 +195,10 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	switch {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case s.loses(f):
+		return breaks("%s", s.lost("an acknowledged write"))
 	case f.Bitflip && !s.repairs():
 		return breaks("a damaged copy may be the only one of what was acknowledged")
-	case s.loses(f):
-		return breaks("an acknowledged write may be on one disk only, and is gone with it")
 	case s.Agreed:
 		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case s.Causal:
@@ -223,7 +230,7 @@ func (s Setting) converges(f Faults) Expectation {
 		return breaks("without fsync a killed node forgets who belongs to the cluster, and what it has nobody may ask for")
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
-	case f.Bitflip && !s.repairs():
+	case f.Bitflip && (!s.repairs() || s.loses(f)):
 		return breaks("no peer can tell what a damaged record was, and its replica refuses it for good")
 	case f.Bitflip && !s.Scrub:
 		return breaks("a damaged record is repaired when it is read, and nobody need read it")

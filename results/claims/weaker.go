@@ -42,7 +42,7 @@ func (s Setting) weaker(claim checkers.Claim, f Faults) (Expectation, bool) {
 	case checkers.ConvergesWhenRead:
 		return s.convergesWhenRead(f), true
 	case checkers.ServesBySide:
-		return s.servesBySide(), true
+		return s.servesBySide(f), true
 	}
 	return Expectation{}, false
 }
@@ -78,6 +78,10 @@ func (s Setting) boundedStaleness(f Faults) Expectation {
 		return breaks("without fsync a killed replica forgets what it acknowledged, for as long as nobody tells it again")
 	case !s.Logical && f.Clock:
 		return breaks("an acknowledged write that lost to an older one by its stamp is never seen, and the older one for ever")
+	case s.loses(f):
+		return breaks("a write that is gone with its disk is never seen, and an older one for ever")
+	case f.members():
+		return breaks("a replica that is new to a key need not know of it yet, and is read like any other")
 	case f.Partition || f.Kill || f.Pause:
 		return breaks("a replica that was cut off or away does not know what it has missed, and is read like any other")
 	}
@@ -90,6 +94,8 @@ func (s Setting) noDuplicates(f Faults) Expectation {
 		return breaks("there is no compare-and-set: what is made of a read and a write can be made twice")
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it agreed to")
+	case s.loses(f):
+		return breaks("%s, and what it was made of is there again", s.lost("a compare-and-set"))
 	}
 	return holds("a compare-and-set is made on top of the value that a majority agreed on last, and once (CASPaxos)")
 }
@@ -99,6 +105,8 @@ func (s Setting) convergesWhenRead(f Faults) Expectation {
 	switch {
 	case x.Holds:
 		return holds("they converge without being read: %s", x.Reason)
+	case s.disbands(f):
+		return x
 	case s.ReadRepair:
 		return holds("a read asks all replicas, and sends the newest record to those that answered with an older one")
 	case s.Agreed:
@@ -109,7 +117,10 @@ func (s Setting) convergesWhenRead(f Faults) Expectation {
 	return breaks("a read repairs nothing, and nothing else does")
 }
 
-func (s Setting) servesBySide() Expectation {
+func (s Setting) servesBySide(f Faults) Expectation {
+	if f.members() {
+		return breaks("while the members change a side needs quorums of the replicas before and after")
+	}
 	if s.Agreed {
 		return breaks("nodes that change one key at a time undo each other's ballots, also at the side that has a majority")
 	}

@@ -220,8 +220,9 @@ func (t *trial) judge(run *harness.Result, runErr error) *Outcome {
 		b.Time = 0
 	}
 	in := checkers.Input{
-		History: run.History, Replicas: run.Replicas, Settled: run.Settled, Members: run.Members,
+		History: run.History, Replicas: run.Replicas, Settled: run.Settled,
 		ReadBack: run.ReadBack, ReadBackSettled: run.ReadBackSettled,
+		Members: run.Members,
 	}
 	sum := run.History.Hash()
 	out := &Outcome{
