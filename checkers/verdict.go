@@ -6,8 +6,9 @@
 // [Judge] answers several claims about one run. The checkers behind it are
 // [LinearizableWith], [FreshReadsWith], [NoLostWritesWith], [CheckConverges],
 // [AvailableWith], [RecoversWith] and [TestedWith]. [CheckModel] judges one
-// history by one of [Models], [AvailabilityByPhase] measures, and [Visualize]
-// draws the operations around a violation.
+// history by one of [Models], [AvailabilityByPhase] measures, [Minimize] reduces
+// a violation to the operations that it cannot do without, and [Visualize] draws
+// the operations around it.
 //
 // Linearizability is decided without search where that is possible (zones in
 // zone.go, chains of compare-and-sets in chain.go) and by Porcupine where it is
@@ -103,6 +104,9 @@ type Result struct {
 	// none) and operations, as indices into History.Ops.
 	Key int32 `json:"key"`
 	Ops []int `json:"ops,omitempty"`
+	// Minimal are the operations of the smallest violation, where it was
+	// looked for: see [Minimize].
+	Minimal []int `json:"minimal,omitempty"`
 }
 
 // Claim names a promise that people make for a store.
