@@ -124,12 +124,11 @@ func (m *minimizer) run(r Result) (Minimal, error) {
 	} {
 		set = m.reduce(set, group)
 	}
-	part := m.part(set)
 	places := make([]int, len(set))
 	for i, p := range set {
 		places[i] = int(p)
 	}
-	part = compacted(part, r.Key)
+	part := compacted(m.part(set), r.Key)
 	// Judged once more, for the words and numbers of the part itself.
 	res := m.check(part, Budget{Memory: m.opts.Memory})
 	if res.Verdict != Broken {
@@ -369,6 +368,23 @@ func (m *minimizer) part(set opSet) Input {
 	return in
 }
 
+// Part makes a history of its own of some operations (places in History.Ops,
+// ascending), with the keys that they are on, the offending one (-1: none)
+// first, and what the replicas held of these. Indices that lead nowhere, from a
+// damaged file, are left out.
+func Part(in Input, ops []int, key int32) Input {
+	whole := in.History
+	h := *whole
+	h.Ops = nil
+	for _, i := range ops {
+		if i >= 0 && i < len(whole.Ops) {
+			h.Ops = append(h.Ops, whole.Ops[i])
+		}
+	}
+	in.History = &h
+	return compacted(in, key)
+}
+
 // compacted numbers the keys that occur anew, the offending one first, and
 // leaves the others out. Of the faults those in force between the first call
 // and the last known return stay.
@@ -432,4 +448,32 @@ func compacted(in Input, key int32) Input {
 		in.Replicas = rows
 	}
 	return in
+}
+
+// Minimize finds the smallest part of each broken result and notes its
+// operations in the result. A result whose claim has none stays as it is, and so
+// does one for which none is found in time.
+func (o JudgeOptions) Minimize(in Input, results []Result, opts MinimizeOptions) {
+	for i := range results {
+		r := &results[i]
+		check := o.checker(r.Claim)
+		if r.Verdict != Broken || check == nil {
+			continue
+		}
+		opts.Options = o.understanding(r.Claim)
+		if m, err := Minimize(in, check, *r, opts); err == nil {
+			r.Minimal = m.Ops
+		}
+	}
+}
+
+// understanding gives the options by which a claim's checker reads operations.
+func (o JudgeOptions) understanding(c Claim) Options {
+	switch c {
+	case FreshReads:
+		return o.Fresh
+	case NoLostWrites:
+		return o.Durability.Options
+	}
+	return o.Linearizable
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
@@ -79,8 +80,10 @@ type claimRow struct {
 type violation struct {
 	Number int
 	telling
+	Diagram *diagram
 	Excerpt *excerpt
 	KeyPage string
+	File    string // the smallest violation as a history
 }
 
 type phaseRow struct {
@@ -165,7 +168,7 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 	anchors := map[*checkers.Result]string{}
 	byOps := map[string]string{}
 	for _, r := range brokenResults(run) {
-		same := fmt.Sprint(r.Key, r.Ops)
+		same := fmt.Sprint(r.Key, r.Ops, r.Minimal)
 		if a, ok := byOps[same]; ok && len(r.Ops) > 0 {
 			anchors[r] = a
 			continue
@@ -173,9 +176,15 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 		if len(m.Violations) == mostViolations {
 			continue
 		}
-		v := violation{Number: len(m.Violations) + 1, telling: tell(run, r, 12, 6), KeyPage: keyPages[r.Key]}
+		v := violation{Number: len(m.Violations) + 1, telling: tell(run, r, 20, 6), KeyPage: keyPages[r.Key]}
 		if len(v.Steps) > 0 {
+			v.Diagram = drawDiagram(run, &v.telling, v.Number)
 			v.Excerpt = drawExcerpt(run, &v.telling, t.typicalLatency())
+		}
+		for _, name := range run.Counterexamples {
+			if strings.HasPrefix(name, counterexamplePrefix+fileWord(string(r.Claim))+".") {
+				v.File = name
+			}
 		}
 		anchors[r] = fmt.Sprintf("violation-%d", v.Number)
 		byOps[same] = anchors[r]
@@ -285,6 +294,9 @@ func runFiles(run *Run) []file {
 	}
 	if run.Replicas != nil {
 		files = append(files, file{replicasFile, "what each replica held at the end"})
+	}
+	for _, name := range run.Counterexamples {
+		files = append(files, file{name, "the smallest violation, to judge again with assay check"})
 	}
 	for _, p := range run.KeyPages {
 		what := "Porcupine's picture of a key"

@@ -32,9 +32,14 @@ type Run struct {
 	Verdicts *Verdicts
 	// Replicas is nil if the final states were not taken.
 	Replicas *Replicas
+	// Reading says how the operations are to be understood. Runs of our own
+	// need nothing but the zero value; it is not stored.
+	Reading checkers.Options
 	// Logs[i] is the file of a node's log and KeyPages those of pictures of
 	// single keys, relative to Path.
 	Logs, KeyPages []NumberedFile
+	// Counterexamples are the files with the smallest violations.
+	Counterexamples []string
 }
 
 // Test is what was run: enough to know it, and to run it again.
@@ -218,15 +223,18 @@ type replicaJSON struct {
 	Elsewhere bool            `json:"elsewhere,omitempty"` // the node is no replica of the key
 }
 
-// WritePage draws the page of run, with links to the logs and key pages that
-// are in the directory: write it last.
+// WritePage stores the smallest violations as files of their own and draws the
+// page of run, with links to them and to the logs and key pages that are in the
+// directory: call it last.
 func (d *Dir) WritePage(run *Run) error {
-	logs, keyPages, err := d.files()
-	if err != nil {
+	if err := d.writeCounterexamples(run); err != nil {
 		return err
 	}
 	withFiles := *run
-	withFiles.Path, withFiles.Logs, withFiles.KeyPages = d.path, logs, keyPages
+	withFiles.Path = d.path
+	if err := d.list(&withFiles); err != nil {
+		return err
+	}
 	return d.write(pageFile, func(w io.Writer) error { return Page(w, &withFiles) })
 }
 
@@ -251,8 +259,16 @@ func Load(path string) (*Run, error) {
 	if run.Replicas, err = d.readReplicas(); err != nil {
 		return nil, err
 	}
-	run.Logs, run.KeyPages, err = d.files()
-	return run, err
+	return run, d.list(run)
+}
+
+// list fills in which files are there.
+func (d *Dir) list(run *Run) (err error) {
+	if run.Logs, run.KeyPages, err = d.files(); err != nil {
+		return err
+	}
+	run.Counterexamples, err = d.counterexamples()
+	return err
 }
 
 func (d *Dir) readHistory() (*history.History, error) {

@@ -27,7 +27,7 @@ func Story(run *Run) string {
 		storyClaims(&b, v.Results)
 	}
 	if broken := brokenResults(run); len(broken) > 0 {
-		storyViolation(&b, tell(run, broken[0], 5, 2))
+		storyViolation(&b, tell(run, broken[0], 8, 2))
 	}
 	b.WriteString("\n")
 	if run.Path != "" {
@@ -242,6 +242,9 @@ func storyViolation(b *strings.Builder, t telling) {
 	for i, s := range t.Steps {
 		head := fmt.Sprintf("  %d. %s%s  ", i+1, s.When, spaces(width-len([]rune(s.When))))
 		wrap(b, head, spaces(len([]rune(head))), s.Text)
+	}
+	if !t.Plain && len(t.Because) > 0 {
+		wrap(b, "  but  ", spaces(7), strings.Join(t.Because, "; ")+": no order explains that")
 	}
 	for _, f := range t.Meanwhile {
 		wrap(b, "  meanwhile  ", spaces(13), printable(f))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness/history"
@@ -21,6 +20,12 @@ type telling struct {
 	More   int // operations that were left out
 	// Meanwhile are the faults in force between the first and the last step.
 	Meanwhile []string
+	// Because are the orders that contradict each other, each in a sentence
+	// with the numbers of the steps; Circle are the same for the diagram.
+	Because []string
+	Circle  []checkers.Order
+	// Plain says that some step already tells what is wrong.
+	Plain bool
 	// Ending is what the replicas held of the key at the end, "" if that is
 	// not the point.
 	Ending string
@@ -55,9 +60,17 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 		times = append(times, h.Ops[i].Call, h.Ops[i].Return)
 	}
 	decimals := decimalsFor(times)
-	origins := findOrigins(h, ops)
+	why := newClauses(run, ops, len(r.Minimal) > 0)
 	for _, i := range ops {
-		t.Steps = append(t.Steps, tellStep(h, i, ops, origins, decimals))
+		s := tellStep(h, i, decimals)
+		if clause := why.clause(&h.Ops[i]); clause != "" {
+			s.Text += clause
+			t.Plain = true
+		}
+		t.Steps = append(t.Steps, s)
+	}
+	if t.More == 0 {
+		t.contradict(run, ops)
 	}
 	if len(ops) > 0 {
 		from, to := extent(h, ops)
@@ -69,11 +82,15 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 	return t
 }
 
-// opsOf gives the operations a result points at, in order of their calls.
-// Indices out of range, from a damaged file, are left out.
+// opsOf gives the operations of the smallest violation, or those a result points
+// at where none was looked for, in order of their calls. Indices out of range,
+// from a damaged file, are left out.
 func opsOf(h *history.History, r *checkers.Result) []int {
-	var ops []int
-	for _, i := range r.Ops {
+	ops, named := []int(nil), r.Minimal
+	if len(named) == 0 {
+		named = r.Ops
+	}
+	for _, i := range named {
 		if i >= 0 && i < len(h.Ops) {
 			ops = append(ops, i)
 		}
@@ -100,45 +117,7 @@ func extent(h *history.History, ops []int) (from, to int64) {
 	return from, to
 }
 
-// place is a value of a key.
-type place struct {
-	key   int32
-	value history.Value
-}
-
-// origin is who wrote a value.
-type origin struct {
-	op      *history.Op // nil: nobody
-	several bool        // more than one; nothing can be said
-}
-
-// findOrigins looks for the writers of all values that ops write or see.
-func findOrigins(h *history.History, ops []int) map[place]origin {
-	origins := map[place]origin{}
-	for _, i := range ops {
-		o := &h.Ops[i]
-		if v, ok := observed(o); ok {
-			origins[place{o.Key, v}] = origin{}
-		}
-		if v, ok := written(o); ok {
-			origins[place{o.Key, v}] = origin{}
-		}
-	}
-	for i := range h.Ops {
-		o := &h.Ops[i]
-		v, ok := written(o)
-		if !ok {
-			continue
-		}
-		p := place{o.Key, v}
-		if was, wanted := origins[p]; wanted {
-			origins[p] = origin{op: o, several: was.op != nil}
-		}
-	}
-	return origins
-}
-
-func tellStep(h *history.History, i int, ops []int, origins map[place]origin, decimals int) step {
+func tellStep(h *history.History, i int, decimals int) step {
 	o := &h.Ops[i]
 	s := step{Op: i, When: stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"}
 	if o.Return == history.Never {
@@ -153,64 +132,7 @@ func tellStep(h *history.History, i int, ops []int, origins map[place]origin, de
 			s.Text += " (" + clip(printable(e), 60) + ")"
 		}
 	}
-	s.Text += contradiction(h, o, ops, origins)
 	return s
-}
-
-// contradiction says why it is wrong that o saw what it saw, as far as the
-// other operations show it plainly; otherwise it is "". It only states what is
-// certain: that one write preceded another is said only if it ended before the
-// other was called.
-func contradiction(h *history.History, o *history.Op, ops []int, origins map[place]origin) string {
-	v, ok := observed(o)
-	if !ok {
-		return ""
-	}
-	from := origins[place{o.Key, v}]
-	switch {
-	case from.several:
-		return ""
-	case from.op == nil && v != history.Nil:
-		return ", which no operation had written"
-	case from.op != nil && from.op.Outcome == history.Fail:
-		return ", although writing it had failed"
-	case from.op != nil && from.op.Call > o.Return:
-		return fmt.Sprintf(", %s before anyone began to write it", span(time.Duration(from.op.Call-o.Return)))
-	}
-	// older says that v was certainly written before w was.
-	older := func(w *history.Op) bool {
-		return from.op == nil || from.op.End() < w.Call
-	}
-	var acked, seen *history.Op
-	for _, j := range ops {
-		p := &h.Ops[j]
-		if p.Key != o.Key || p.End() >= o.Call {
-			continue
-		}
-		if w, ok := written(p); ok && p.Outcome == history.OK && w != v && older(p) {
-			if acked == nil || acked.Return < p.Return {
-				acked = p
-			}
-		}
-		if w, ok := observed(p); ok && w != v && w != history.Nil {
-			if seen == nil || seen.Return < p.Return {
-				seen = p
-			}
-		}
-	}
-	switch {
-	case acked != nil:
-		w, _ := written(acked)
-		return fmt.Sprintf(", although %s had been acknowledged %s earlier", valueText(h, w), span(time.Duration(o.Call-acked.Return)))
-	case seen != nil:
-		w, _ := observed(seen)
-		who := fmt.Sprintf("process %d", seen.Process)
-		if seen.Process == o.Process {
-			who = "it"
-		}
-		return fmt.Sprintf(", %s after %s had read %s", span(time.Duration(o.Call-seen.Return)), who, valueText(h, w))
-	}
-	return ""
 }
 
 // inForce names the faults between two times.
