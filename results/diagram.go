@@ -64,7 +64,7 @@ func drawDiagram(run *Run, t *telling, number int) *diagram {
 	}
 	s := d.layOut(h, ops)
 	d.Right = s[len(s)-1].X1
-	d.Width = d.Right + 14
+	d.Width = d.Right + 36 // half a label of the axis
 	from, to := s[0].From, s[len(s)-1].To
 	d.drawFaults(h, s, from, to)
 	y := d.drawLanes(h, ops)
@@ -138,8 +138,8 @@ func (d *diagram) layOut(h *history.History, ops []int) scale {
 		}
 	}
 	// A narrow picture is stretched to the width of the others.
-	if last := x[len(x)-1]; last < paperRight && last > paperLeft {
-		stretch := (paperRight - paperLeft - 32) / max(1, last-x[0])
+	if last := x[len(x)-1]; last < paperWidth-36 && last > paperLeft {
+		stretch := (paperWidth - 36 - paperLeft - 16) / max(1, last-x[0])
 		for i := range x {
 			x[i] = paperLeft + 16 + (x[i]-paperLeft-16)*stretch
 		}
