@@ -175,8 +175,13 @@ func (d *Dir) counterexamples() ([]string, error) {
 }
 
 // write makes a file appear whole or not at all, replacing an older one.
-func (d *Dir) write(name string, render func(io.Writer) error) (err error) {
-	path := filepath.Join(d.path, name)
+func (d *Dir) write(name string, render func(io.Writer) error) error {
+	return writeWhole(filepath.Join(d.path, name), name, render)
+}
+
+// writeWhole writes a file that appears complete or not at all; name is what
+// errors call it.
+func writeWhole(path, name string, render func(io.Writer) error) (err error) {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
