@@ -38,6 +38,20 @@ func (o JudgeOptions) checker(c Claim) Checker {
 	return nil
 }
 
+// Check answers one claim of a history from elsewhere, about whose recording
+// nothing is asked: see Judge for a run that has to have tested something.
+func (o JudgeOptions) Check(in Input, c Claim, b Budget) Result {
+	check := o.checker(c)
+	if check == nil {
+		return Result{Claim: c, Key: -1, Reason: noChecker(c)}
+	}
+	return check(in, b)
+}
+
+func noChecker(c Claim) string {
+	return fmt.Sprintf("there is no checker for the claim %q; there are %v", c, Claims())
+}
+
 // Judge answers the claims, Tested always first and then the others as they
 // are given, each within the budget. A claim that would be Held by a run that
 // did not test anything is Unknown; one that is Broken stays Broken, since a
@@ -51,7 +65,7 @@ func Judge(in Input, claims []Claim, b Budget, opts JudgeOptions) []Result {
 		}
 		check := opts.checker(c)
 		if check == nil {
-			results = append(results, Result{Claim: c, Key: -1, Reason: fmt.Sprintf("there is no checker for the claim %q; there are %v", c, Claims())})
+			results = append(results, Result{Claim: c, Key: -1, Reason: noChecker(c)})
 			continue
 		}
 		r := check(in, b)

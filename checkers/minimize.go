@@ -381,8 +381,7 @@ func Part(in Input, ops []int, key int32) Input {
 			h.Ops = append(h.Ops, whole.Ops[i])
 		}
 	}
-	in.History = &h
-	return compacted(in, key)
+	return compacted(Input{History: &h, Replicas: in.Replicas, Settled: in.Settled}, key)
 }
 
 // compacted numbers the keys that occur anew, the offending one first, and

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,10 +17,18 @@ type place struct {
 	value history.Value
 }
 
-// origin is who wrote a value.
-type origin struct {
-	op      *history.Op // nil: nobody
-	several bool        // more than one; nothing can be said
+// origin is who wrote a value, the initial state aside; those that failed only
+// where nobody else did.
+type origin []*history.Op
+
+// before says that every write of the value was certainly over at a time.
+func (o origin) before(t int64) bool {
+	return !slices.ContainsFunc(o, func(w *history.Op) bool { return w.End() >= t })
+}
+
+// after says that every write of the value was called after a time.
+func (o origin) after(t int64) bool {
+	return !slices.ContainsFunc(o, func(w *history.Op) bool { return w.Call <= t })
 }
 
 // clauses says of single operations why it is wrong that they saw what they
@@ -46,10 +55,10 @@ func newClauses(run *Run, ops []int, whole bool) *clauses {
 	for _, i := range ops {
 		o := &h.Ops[i]
 		if v, ok := saw(o); ok {
-			c.origins[place{o.Key, v}] = origin{}
+			c.origins[place{o.Key, v}] = nil
 		}
 		if v, ok := written(o); ok {
-			c.origins[place{o.Key, v}] = origin{}
+			c.origins[place{o.Key, v}] = nil
 		}
 		c.texts = c.texts || o.F == history.Append
 	}
@@ -59,8 +68,12 @@ func newClauses(run *Run, ops []int, whole bool) *clauses {
 			return
 		}
 		p := place{o.Key, v}
-		if was, wanted := c.origins[p]; wanted {
-			c.origins[p] = origin{op: o, several: was.op != nil || v == c.initial}
+		switch was, wanted := c.origins[p]; {
+		case !wanted, o.Outcome == history.Fail && len(was) > 0:
+		case len(was) > 0 && was[0].Outcome == history.Fail:
+			c.origins[p] = origin{o}
+		default:
+			c.origins[p] = append(was, o)
 		}
 	}
 	if whole {
@@ -102,25 +115,24 @@ func (c *clauses) clause(o *history.Op) string {
 	if o.F == history.CAS {
 		it = valueText(c.h, v)
 	}
-	switch {
-	case from.several:
-		return ""
-	case from.op == o:
-		return ", although no other operation had written " + it
-	case from.op == nil && v != c.initial && o.F == history.CAS:
-		return ", although no operation had written " + it
-	case from.op == nil && v != c.initial && v != history.Nil:
-		return ", which no operation had written"
-	case from.op != nil && from.op.Outcome == history.Fail:
-		return fmt.Sprintf(", although writing %s had failed", it)
-	case from.op != nil && from.op.Call > o.Return:
-		return fmt.Sprintf(", %s before anyone began to write %s", span(time.Duration(from.op.Call-o.Return)), it)
+	if v != c.initial {
+		switch {
+		case len(from) == 1 && from[0] == o:
+			return ", although no other operation had written " + it
+		case len(from) == 0 && o.F == history.CAS:
+			return ", although no operation had written " + it
+		case len(from) == 0 && v != history.Nil:
+			return ", which no operation had written"
+		case len(from) > 0 && from[0].Outcome == history.Fail:
+			return fmt.Sprintf(", although writing %s had failed", it)
+		case len(from) > 0 && from.after(o.Return):
+			first := slices.MinFunc(from, func(a, b *history.Op) int { return cmp.Compare(a.Call, b.Call) })
+			return fmt.Sprintf(", %s before anyone began to write %s", span(time.Duration(first.Call-o.Return)), it)
+		}
 	}
 	acked := c.latest(o, func(p *history.Op) bool {
 		w, ok := written(p)
-		// That v was certainly written before w was.
-		older := from.op == nil || from.op.End() < p.Call
-		return ok && p.Outcome == history.OK && w != v && older
+		return ok && p.Outcome == history.OK && w != v && from.before(p.Call)
 	})
 	if acked != nil {
 		ago := span(time.Duration(o.Call - acked.Return))
@@ -134,8 +146,8 @@ func (c *clauses) clause(o *history.Op) string {
 		w, ok := observed(p)
 		return ok && w != v && w != history.Nil
 	})
-	if seen == nil || from.op != nil && from.op.Call > seen.Return {
-		return "" // nothing wrong: it was written since
+	if seen == nil || len(from) > 1 || len(from) == 1 && (v == c.initial || from[0].Call > seen.Return) {
+		return "" // it may have been written since
 	}
 	w, _ := observed(seen)
 	return fmt.Sprintf(", %s after %s had read %s", span(time.Duration(o.Call-seen.Return)), who(seen, o), valueText(c.h, w))

@@ -253,6 +253,10 @@ func testFacts(run *Run) []fact {
 		}
 	}
 	text("test", t.Name)
+	if t.World == "" { // a history from elsewhere
+		text("model", t.Workload)
+		return out
+	}
 	text("world", t.World)
 	text("system", t.System)
 	text("profile", t.Profile)

@@ -16,7 +16,7 @@ type telling struct {
 	// Key is the offending key's name; HasKey is false if there is none.
 	Key    string
 	HasKey bool
-	Steps  []step
+	Steps  []Step
 	More   int // operations that were left out
 	// Meanwhile are the faults in force between the first and the last step.
 	Meanwhile []string
@@ -31,11 +31,27 @@ type telling struct {
 	Ending string
 }
 
-// step is one operation of a telling.
-type step struct {
-	Op   int    // index into History.Ops
-	When string // "1.204–1.209 s"
-	Text string // "process 3 read 7 through node 1, although …"
+// Step is one operation of a story.
+type Step struct {
+	Op   int    `json:"op"`   // place in History.Ops
+	When string `json:"when"` // "1.204–1.209 s"
+	Text string `json:"text"` // "process 3 read 7 through node 1, although …"
+}
+
+// Violation tells why a result of the run is broken: its operations in words, and
+// the orders that contradict each other. Both are empty for what no operations
+// show.
+func Violation(run *Run, r *checkers.Result) (steps []Step, because []string) {
+	const most = 1000
+	t := tell(run, r, most, 0)
+	return t.Steps, t.Because
+}
+
+// ViolationStory tells the same in lines of plain text.
+func ViolationStory(run *Run, r *checkers.Result) string {
+	var b strings.Builder
+	storyViolation(&b, tell(run, r, mostStorySteps, 2))
+	return strings.TrimPrefix(b.String(), "\n")
 }
 
 // tell puts the violation of a broken result into words, with so many steps and
@@ -117,11 +133,14 @@ func extent(h *history.History, ops []int) (from, to int64) {
 	return from, to
 }
 
-func tellStep(h *history.History, i int, decimals int) step {
+func tellStep(h *history.History, i int, decimals int) Step {
 	o := &h.Ops[i]
-	s := step{Op: i, When: stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"}
-	if o.Return == history.Never {
+	s := Step{Op: i, When: stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"}
+	switch {
+	case o.Return == history.Never:
 		s.When = "from " + stamp(o.Call, decimals) + " s"
+	case decimals == 9 && o.Return < 1e6: // a history without a clock counts events
+		s.When = fmt.Sprintf("%d–%d ns", o.Call, o.Return)
 	}
 	s.Text = fmt.Sprintf("process %d %s", o.Process, deed(h, o))
 	if o.Node >= 0 {

@@ -1,19 +1,24 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/results"
+	"github.com/assay-chaos/assay/results/claims"
 )
 
 const checkHelp = `Judge histories that were recorded elsewhere, or by an earlier run.
@@ -23,6 +28,13 @@ EDN, or Jepsen text logs; the format is recognised from the content. "-" is
 standard input. For each file one line is printed: FILE: held|broken|unknown.
 The worst of them is the exit status.
 
+Of a history that is broken, -v tells the smallest violation: operations none of
+which can be left out. --json has them too, and --out keeps them as a history of
+its own, which check judges the same, beside a page with a diagram.
+
+Besides linearizability other claims can be judged (--claims). Those about what
+replicas hold at the end need a run directory.
+
 Tools differ in what they write when nothing is known, so say what yours means:
   --failed-cas observed   a failed compare-and-set saw another value (etcd logs)
   --failed-cas dropped    it tells nothing (Knossos)
@@ -30,114 +42,247 @@ Tools differ in what they write when nothing is known, so say what yours means:
   --nil-read any          the value read was not recorded (Knossos)`
 
 func checkCommand() *cobra.Command {
-	var model, initial, failedCAS, nilRead, memory string
-	var timeLimit time.Duration
-	var asJSON, verbose bool
+	var k check
+	var initial, failedCAS, nilRead, memory, claimed string
 	c := &cobra.Command{
 		Use:   "check --model MODEL FILE…",
 		Short: "judge recorded histories",
 		Long:  checkHelp,
 		Example: `  assay check --model cas-register --failed-cas observed etcd_000.log
-  assay check --model kv history.edn
+  assay check --model kv -v history.edn
+  assay check --model register --out results/checked history.jsonl
   assay check --model register results/runs/abd-1/history.assay`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
-			opts := checkers.Options{Model: model, FailedCAS: checkers.FailedCAS(failedCAS), NilRead: checkers.NilRead(nilRead)}
+			k.opts.FailedCAS, k.opts.NilRead = checkers.FailedCAS(failedCAS), checkers.NilRead(nilRead)
 			if initial != "" {
 				v, err := parseInitial(initial)
 				if err != nil {
 					return err
 				}
-				opts.Initial = &v
+				k.opts.Initial = &v
 			}
-			if err := opts.Validate(); err != nil {
+			if err := k.opts.Validate(); err != nil {
 				return err
 			}
 			bytes, err := parseBytes(memory)
 			if err != nil {
 				return err
 			}
-			budget := checkers.Budget{Time: timeLimit, Memory: bytes}
-			worst, failed := checkers.Held, false
-			for _, name := range files {
-				r, err := checkFile(name, opts, budget)
-				if err != nil {
-					failed = true
-					fmt.Fprintln(os.Stderr, "assay:", err)
-					continue
-				}
-				worst = checkers.Worst(worst, r.Verdict)
-				if err := printCheck(c.OutOrStdout(), name, r, asJSON, verbose); err != nil {
-					return err
-				}
+			k.budget.Memory = bytes
+			if k.claims, err = claims.Parse(claimed); err != nil {
+				return err
 			}
-			if failed && worst != checkers.Broken {
-				return status{results.ExitFailed}
-			}
-			return exit(worst, nil)
+			c.Flags().Visit(func(f *pflag.Flag) {
+				if f.Name != "out" && f.Name != "json" && f.Name != "verbose" {
+					k.flags = append(k.flags, "--"+f.Name, f.Value.String())
+				}
+			})
+			return k.all(c.OutOrStdout(), files)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
+	f.StringVar(&k.opts.Model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
+	f.StringVar(&claimed, "claims", string(checkers.Linearizable), "claims to judge (a list): "+claimHelp())
 	f.StringVar(&initial, "initial", "", "the value of every key before the first operation: a number, or nil (default nil)")
 	f.StringVar(&failedCAS, "failed-cas", string(checkers.DropFailedCAS), "what a failed compare-and-set tells: observed, dropped")
 	f.StringVar(&nilRead, "nil-read", string(checkers.NilAbsent), "what a read of nil tells: absent, any")
-	f.DurationVar(&timeLimit, "time", time.Minute, "how long one file may take before the answer is unknown; 0: no bound")
+	f.DurationVar(&k.budget.Time, "time", time.Minute, "how long one file may take before the answer is unknown; 0: no bound")
 	f.StringVar(&memory, "memory", "4GiB", "how much memory one file may take before the answer is unknown; 0: no bound")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object a file")
-	f.BoolVarP(&verbose, "verbose", "v", false, "print the reason too")
+	f.StringVar(&k.out, "out", "", "keep a directory for each file in this one: the history, the verdicts, a page, and the smallest violation")
+	f.BoolVar(&k.asJSON, "json", false, "print one JSON object for each file and claim")
+	f.BoolVarP(&k.verbose, "verbose", "v", false, "print the reason too, and of what is broken the smallest violation")
 	_ = c.MarkFlagRequired("model")
 	return c
 }
 
-// checkFile reads and judges one history; of a run directory, its history.
-func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.Result, error) {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		dir, err := results.Open(name)
+// check is one call of the command.
+type check struct {
+	opts            checkers.Options
+	budget          checkers.Budget
+	claims          []checkers.Claim
+	flags           []string // that decide the verdict, as they were given
+	out             string
+	asJSON, verbose bool
+}
+
+// all judges files; the worst verdict is the status.
+func (k *check) all(w io.Writer, files []string) error {
+	worst, failed := checkers.Held, false
+	for _, name := range files {
+		run, err := k.file(name)
 		if err != nil {
-			return checkers.Result{}, err
+			failed = true
+			fmt.Fprintln(os.Stderr, "assay:", err)
+			continue
 		}
-		name = dir.HistoryPath()
+		worst = checkers.Worst(worst, run.Verdicts.Verdict)
+		if err := k.print(w, name, run); err != nil {
+			return err
+		}
+	}
+	if failed && worst != checkers.Broken {
+		return status{results.ExitFailed}
+	}
+	return exit(worst, nil)
+}
+
+// file reads and judges one history; of a run directory, its history.
+func (k *check) file(name string) (*results.Run, error) {
+	run, err := readHistory(name)
+	if err != nil {
+		return nil, err
+	}
+	in := checkers.Input{History: run.History}
+	if run.Replicas != nil {
+		in.Replicas, in.Settled = run.Replicas.States, run.Replicas.Settled
+	}
+	judge := checkers.JudgeOptions{Linearizable: k.opts, Fresh: k.opts, Durability: checkers.DurabilityOptions{Options: k.opts}}
+	run.Reading, run.Verdicts = k.opts, &results.Verdicts{}
+	for _, c := range k.claims {
+		r := judge.Check(in, c, k.budget)
+		if cut := run.History.Cut; cut != nil && r.Verdict == checkers.Held {
+			r.Verdict = checkers.Unknown
+			r.Reason = fmt.Sprintf("held as far as it can be read: %v", cut)
+		}
+		run.Verdicts.Results = append(run.Verdicts.Results, r)
+	}
+	run.Verdicts.Verdict = checkers.Overall(run.Verdicts.Results)
+	if k.asJSON || k.verbose || k.out != "" {
+		judge.Minimize(in, run.Verdicts.Results, checkers.MinimizeOptions{})
+	}
+	if k.out == "" {
+		return run, nil
+	}
+	return run, k.keep(name, run)
+}
+
+// readHistory reads a file, or a run directory with what its replicas held.
+func readHistory(name string) (*results.Run, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		run, err := results.Load(name)
+		if err == nil && run.History == nil {
+			err = fmt.Errorf("%s holds no history", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &results.Run{History: run.History, Replicas: run.Replicas}, nil
 	}
 	var r io.Reader = os.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return checkers.Result{}, err
+			return nil, err
 		}
 		defer f.Close()
 		r = f
 	}
 	h, err := history.Import(r, name)
 	if err != nil {
-		return checkers.Result{}, err
+		return nil, err
 	}
-	res := checkers.CheckModel(h, opts.Model, opts, b)
-	if h.Cut != nil && res.Verdict == checkers.Held {
-		res.Verdict = checkers.Unknown
-		res.Reason = fmt.Sprintf("held as far as it can be read: %v", h.Cut)
-	}
-	return res, nil
+	return &results.Run{History: h}, nil
 }
 
-func printCheck(w io.Writer, name string, r checkers.Result, asJSON, verbose bool) error {
-	if asJSON {
-		return json.NewEncoder(w).Encode(struct {
-			File string `json:"file"`
-			checkers.Result
-		}{name, r})
+// keep leaves a directory of one file's history, like that of a run.
+func (k *check) keep(name string, run *results.Run) error {
+	short := "stdin"
+	if name != "-" {
+		short = filepath.Base(filepath.Clean(name))
 	}
-	if _, err := fmt.Fprintf(w, "%s: %s\n", name, r.Verdict); err != nil {
+	dir, err := results.Create(k.out, short)
+	if err != nil {
 		return err
 	}
-	switch {
-	case verbose:
-		_, err := fmt.Fprintf(w, "  %s\n", r.Reason)
+	run.Path = dir.Path()
+	run.Test = results.Test{Name: name, Workload: k.opts.Model, Claims: k.claims, Assay: results.ThisBuild(),
+		Replay: append(append([]string{"assay", "check"}, k.flags...), name)}
+	sum := run.History.Hash()
+	run.Verdicts.HistoryHash = hex.EncodeToString(sum[:])
+	if err := dir.WriteTest(run.Test); err != nil {
 		return err
-	case r.Verdict == checkers.Unknown:
-		fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, r.Reason)
 	}
-	return nil
+	w, err := dir.CreateHistory()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(history.Encode(w, run.History), w.Close()); err != nil {
+		return err
+	}
+	if err := dir.WriteVerdicts(*run.Verdicts); err != nil {
+		return err
+	}
+	if run.Replicas != nil {
+		if err := dir.WriteReplicas(*run.Replicas); err != nil {
+			return err
+		}
+	}
+	for _, r := range run.Verdicts.Results {
+		if r.Claim != checkers.Linearizable || r.Verdict != checkers.Broken || r.Key < 0 {
+			continue
+		}
+		_, err := dir.WriteKeyPage(r.Key, func(w io.Writer) error {
+			return checkers.Visualize(w, run.History, r.Key, r.Ops, checkers.VisualizeOptions{Options: k.opts})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return dir.WritePage(run)
+}
+
+// checked is what --json prints of one claim.
+type checked struct {
+	File string `json:"file"`
+	checkers.Result
+	// Story is the smallest violation, an operation each; Because is why no
+	// order explains them, by their numbers from 1.
+	Story   []results.Step `json:"story,omitempty"`
+	Because []string       `json:"because,omitempty"`
+	Path    string         `json:"path,omitempty"` // of the directory
+}
+
+func (k *check) print(w io.Writer, name string, run *results.Run) error {
+	all := run.Verdicts.Results
+	if k.asJSON {
+		enc := json.NewEncoder(w)
+		for i := range all {
+			c := checked{File: name, Result: all[i], Path: run.Path}
+			if all[i].Verdict == checkers.Broken {
+				c.Story, c.Because = results.Violation(run, &all[i])
+			}
+			if err := enc.Encode(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", name, run.Verdicts.Verdict)
+	for i := range all {
+		r := &all[i]
+		switch {
+		case k.verbose && len(all) > 1:
+			fmt.Fprintf(&b, "  %s %s: %s\n", r.Claim, r.Verdict, r.Reason)
+		case k.verbose:
+			fmt.Fprintf(&b, "  %s\n", r.Reason)
+		case r.Verdict == checkers.Unknown:
+			fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, r.Reason)
+		}
+	}
+	for i := range all {
+		if k.verbose && all[i].Verdict == checkers.Broken {
+			for line := range strings.Lines(results.ViolationStory(run, &all[i])) {
+				b.WriteString("  " + line)
+			}
+		}
+	}
+	if run.Path != "" && k.verbose {
+		fmt.Fprintf(&b, "  kept in %s\n", run.Path)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func parseInitial(s string) (history.Value, error) {
