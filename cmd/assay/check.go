@@ -169,16 +169,7 @@ func readHistory(name string) (*results.Run, error) {
 		}
 		return &results.Run{History: run.History, Replicas: run.Replicas}, nil
 	}
-	var r io.Reader = os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		r = f
-	}
-	h, err := history.Import(r, name)
+	h, err := importFrom(name, "")
 	if err != nil {
 		return nil, err
 	}
