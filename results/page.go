@@ -277,6 +277,12 @@ func testFacts(run *Run) []fact {
 	} else {
 		add("rate", "as fast as they go")
 	}
+	if t.MaxOps > 0 {
+		add("operations at most", "%s", count(t.MaxOps))
+	}
+	if t.PlainDelays {
+		add("delays", "all the same")
+	}
 	add("operation timeout", "%s", span(t.OpTimeout))
 	add("phases", "%s before, %s under faults, %s recovery; replicas have %s to agree", span(t.Before), span(t.During), span(t.Recovery), span(t.Settle))
 	if !t.Started.IsZero() {

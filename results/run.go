@@ -59,6 +59,10 @@ type Test struct {
 	Keys     int    `json:"keys"`
 	// Rate is operations a second in all; 0 is as fast as they go.
 	Rate float64 `json:"rate"`
+	// MaxOps is after how many operations the clients stop; 0: no bound.
+	MaxOps int `json:"max_ops,omitempty"`
+	// PlainDelays says that simulated delays do not vary.
+	PlainDelays bool `json:"plain_delays,omitempty"`
 	// Seed is a string in JSON, where numbers end at 2^53.
 	Seed      uint64        `json:"seed,string"`
 	OpTimeout time.Duration `json:"op_timeout_ns"`

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"time"
 
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/docker"
@@ -19,6 +20,9 @@ type Options struct {
 	Progress func(harness.Snapshot)
 	// Logf takes what the user should know, such as a slow image build.
 	Logf func(format string, args ...any)
+	// Replay are the words of the command that runs it again, where those of
+	// the spec do not say it all.
+	Replay []string
 	// Self are the arguments that make the running program a node; see
 	// sut.System.RunSelf. Nil if none do.
 	Self []string
@@ -41,13 +45,17 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	about := s.describe(p)
+	if o.Replay != nil {
+		about.Replay = o.Replay
+	}
 	return trial.Run(ctx, test, trial.Options{
 		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
 		Claims:   s.claimed(),
 		Judge:    s.judging(),
 		Budget:   s.Budget,
 		Dir:      o.Dir,
-		Describe: s.describe(p),
+		Describe: about,
 		Progress: o.Progress,
 	})
 }
@@ -57,5 +65,12 @@ func (s *Spec) start(ctx context.Context, system *sut.System, o Options) (harnes
 	if s.World == Docker {
 		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Name: s.Profile, Logf: o.Logf})
 	}
-	return sim.New(sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed})
+	c := sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed}
+	if s.PlainDelays {
+		// The medians of what is otherwise drawn.
+		c.Net.Latency = sim.Latency{Median: 500 * time.Microsecond}
+		c.Net.Client = sim.Latency{Median: 200 * time.Microsecond}
+		c.Disk.Sync = sim.Latency{Median: 500 * time.Microsecond}
+	}
+	return sim.New(c)
 }
