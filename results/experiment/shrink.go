@@ -56,7 +56,7 @@ func Shrink(ctx context.Context, s Spec, claim checkers.Claim, o ShrinkOptions) 
 		}
 	}
 	k := &shrinker{ctx: ctx, opts: o, claim: claim, deadline: time.Now().Add(o.Time)}
-	judged := s.claimed()
+	judged := s.Claims
 	s.Claims = []checkers.Claim{claim}
 	if !k.try(s) {
 		if k.err != nil {
