@@ -28,6 +28,7 @@ type diagram struct {
 	Top, AxisY    float64
 	LanesHeight   float64
 	Because       []string
+	NoOrder       bool // none explains the operations, and no circle shows it
 	HasRealTime   bool
 	HasReads      bool
 	HasInferred   bool
@@ -57,7 +58,8 @@ func drawDiagram(run *Run, t *telling, number int) *diagram {
 	if len(t.Steps) == 0 || len(t.Steps) > mostDrawn || t.More > 0 {
 		return nil
 	}
-	d := &diagram{Number: number, Left: paperLeft, Because: t.Because}
+	d := &diagram{Number: number, Left: paperLeft, Because: t.Because,
+		NoOrder: t.Result.Claim == checkers.Linearizable && len(t.Because) == 0 && len(t.Steps) > 1}
 	var ops []int
 	for _, s := range t.Steps {
 		ops = append(ops, s.Op)

@@ -21,6 +21,8 @@ var (
 	pageStyle string
 	//go:embed assets/page.js
 	pageScript string
+	//go:embed assets/explore.js
+	exploreScript string
 	//go:embed assets/page.html
 	pageSource string
 
@@ -36,12 +38,12 @@ var (
 	}).Parse(pageSource))
 )
 
-// policy forbids the page everything but its own style and its own script, so
+// policyFor forbids a page everything but its own style and its own script, so
 // that nothing in a key's name or an error can load or run anything.
-var policy = func() string {
-	sum := sha256.Sum256([]byte(pageScript))
+func policyFor(script string) string {
+	sum := sha256.Sum256([]byte(script))
 	return "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+}
 
 // pageModel is what the template sees.
 type pageModel struct {
@@ -57,6 +59,8 @@ type pageModel struct {
 	Violations   []violation
 	Overview     *overview
 	First        *excerpt
+	Explorer     *Explorer
+	ExplorerPart template.HTML
 	Faults       []history.Fault
 	MoreFaults   int
 	Phases       []phaseRow
@@ -104,11 +108,17 @@ const mostViolations = 3
 // Page draws a run as one HTML file that needs no other file and no network.
 // It takes O(n log n) time in the operations and is of bounded size: single
 // operations are drawn around violations only.
-func Page(w io.Writer, run *Run) error {
+func Page(w io.Writer, run *Run) error { return page(w, run, nil) }
+
+func page(w io.Writer, run *Run, x *Explorer) error {
+	script := pageScript
+	if x != nil {
+		script += exploreScript
+	}
 	m := pageModel{
-		Policy:      policy,
+		Policy:      policyFor(script),
 		Style:       template.CSS(pageStyle),
-		Script:      template.JS(pageScript),
+		Script:      template.JS(script),
 		Title:       title(&run.Test),
 		VerdictWord: verdictText(run),
 		Summary:     facts(run),
@@ -130,7 +140,14 @@ func Page(w io.Writer, run *Run) error {
 	m.addClaims(run, keyPages, anchors)
 	if h := run.History; h != nil {
 		drawn := func(v violation) bool { return v.Excerpt != nil }
-		if !slices.ContainsFunc(m.Violations, drawn) {
+		if x != nil {
+			part, err := x.draw(run)
+			if err != nil {
+				return err
+			}
+			m.Explorer, m.ExplorerPart = x, part
+			m.Policy += "; connect-src 'self'; form-action 'self'"
+		} else if !slices.ContainsFunc(m.Violations, drawn) {
 			m.First = drawExcerpt(run, nil, t.typicalLatency())
 		}
 		m.Overview = drawOverview(h, &t, m.Violations)

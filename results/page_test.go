@@ -161,7 +161,7 @@ func TestPageIsSelfContained(t *testing.T) {
 	scripts := all(doc, isTag("script"))
 	require.Len(t, scripts, 1)
 	sum := sha256.Sum256([]byte(text(scripts[0])))
-	require.Contains(t, policy, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+	require.Contains(t, policyFor(pageScript), "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 }
 
 // What a store under test, its keys and its errors say is shown, never obeyed.

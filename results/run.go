@@ -82,12 +82,15 @@ type Test struct {
 }
 
 // ReplayCommand is the command that runs the test again, quoted for a shell.
-func (t *Test) ReplayCommand() string {
-	words := make([]string, len(t.Replay))
-	for i, w := range t.Replay {
-		words[i] = shellQuote(w)
+func (t *Test) ReplayCommand() string { return JoinCommand(t.Replay) }
+
+// JoinCommand makes a command of words, quoted for a shell.
+func JoinCommand(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = shellQuote(w)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(quoted, " ")
 }
 
 // shellQuote leaves plain words alone and puts others between single quotes.
@@ -273,6 +276,20 @@ func (d *Dir) list(run *Run) (err error) {
 	}
 	run.Counterexamples, err = d.counterexamples()
 	return err
+}
+
+// Peek reads what was run and what came of it, without the history.
+func Peek(path string) (*Run, error) {
+	d, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{Path: path}
+	if _, err := d.readJSON(testFile, &run.Test); err != nil {
+		return nil, err
+	}
+	run.Verdicts, err = d.readVerdicts()
+	return run, err
 }
 
 func (d *Dir) readHistory() (*history.History, error) {

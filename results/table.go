@@ -262,7 +262,7 @@ func (m *Matrix) Save(dir string) error {
 		{savedJSON, m.JSON},
 		{savedPage, func(w io.Writer) error { return m.HTML(w, dir) }},
 	} {
-		if err := writeWhole(filepath.Join(dir, f.name), f.name, f.write); err != nil {
+		if err := WriteFile(filepath.Join(dir, f.name), f.write); err != nil {
 			return err
 		}
 	}
@@ -364,6 +364,9 @@ var (
 	mdEscape = strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`, `\`, `\\`)
 	mdPath   = strings.NewReplacer("|", "%7C", "\n", "%0A", "\r", "%0D", "<", "%3C", ">", "%3E")
 )
+
+// MarkdownText makes any text stand in Markdown as it is.
+func MarkdownText(s string) string { return mdText(s) }
 
 // mdText makes any text stand in a Markdown table as it is.
 func mdText(s string) string { return mdEscape.Replace(s) }
