@@ -277,7 +277,29 @@ func because(h *history.History, o *checkers.Order, number map[int]int) string {
 		}
 		return fmt.Sprintf("%s saw what %s wrote, so %[2]s is before %[1]s", name(o.After), name(o.Before))
 	case checkers.Replaced:
-		return fmt.Sprintf("%s saw %s, which %s replaced, so %[1]s is before %[3]s", name(o.Before), seen(), name(o.After))
+		after := ""
+		if by := seenBefore(h, o, number); by > 0 {
+			after = fmt.Sprintf(" after %d had seen it", by)
+		}
+		return fmt.Sprintf("%s saw %s, which %s replaced%s, so %[1]s is before %[3]s", name(o.Before), seen(), name(o.After), after)
 	}
 	return fmt.Sprintf("%s, which comes after %s, saw %s, so %[2]s is before %s", name(o.Reader), name(o.Before), seen(), name(o.After))
+}
+
+// seenBefore gives the number of an operation that shows that a value was there
+// before the operation that replaced it began, 0 where its write itself does.
+func seenBefore(h *history.History, o *checkers.Order, number map[int]int) int {
+	if o.Writer == checkers.Initially || h.Ops[o.Writer].End() < h.Ops[o.After].Call {
+		return 0
+	}
+	w := &h.Ops[o.Writer]
+	value, _ := written(w)
+	first := 0
+	for i, n := range number {
+		p := &h.Ops[i]
+		if v, ok := saw(p); ok && v == value && p.Key == w.Key && p.End() < h.Ops[o.After].Call && (first == 0 || n < first) {
+			first = n
+		}
+	}
+	return first
 }

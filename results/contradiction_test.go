@@ -81,6 +81,10 @@ func TestWhatIsWrong(t *testing.T) {
 			want:    "process 1 read 0, although 1 had been acknowledged 3 ms earlier",
 			because: []string{"1 had ended 3 ms before 2 began", "2 saw the initial value, which 1 replaced, so 2 is before 1"},
 		},
+		"of unknown outcome, and seen": {
+			h:       history.History{Ops: []history.Op{write(3, 0, 9, history.Info), read(3, 1, 2), write(0, 3, 4, history.OK), read(3, 6, 7)}},
+			because: []string{"3 had ended 2 ms before 4 began", "4 saw what 1 wrote, which 3 replaced after 2 had seen it, so 4 is before 3"},
+		},
 		"written since": {
 			h:    history.History{Ops: []history.Op{write(1, 0, 1, history.OK), read(1, 2, 3), write(2, 4, 9, history.OK), read(2, 6, 7)}},
 			want: "process 3 read 2",

@@ -301,8 +301,7 @@ func (a *arrow) draw(from, to *bar) {
 	if a.Class == "inferred" {
 		x1 = to.X + to.W*0.5
 	}
-	y0, y1 := from.Y+from.H/2, to.Y+to.H/2
-	bow := 0.0
+	var y0, y1, bow float64
 	switch {
 	case from.Y < to.Y: // down
 		y0, y1 = from.Y+from.H, to.Y-5

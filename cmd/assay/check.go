@@ -258,8 +258,6 @@ func (k *check) print(w io.Writer, name string, run *results.Run) error {
 			fmt.Fprintf(&b, "  %s %s: %s\n", r.Claim, r.Verdict, r.Reason)
 		case k.verbose:
 			fmt.Fprintf(&b, "  %s\n", r.Reason)
-		case r.Verdict == checkers.Unknown:
-			fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, r.Reason)
 		}
 	}
 	for i := range all {
@@ -272,8 +270,15 @@ func (k *check) print(w io.Writer, name string, run *results.Run) error {
 	if run.Path != "" && k.verbose {
 		fmt.Fprintf(&b, "  kept in %s\n", run.Path)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return err
+	}
+	for i := range all {
+		if all[i].Verdict == checkers.Unknown && !k.verbose {
+			fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, all[i].Reason)
+		}
+	}
+	return nil
 }
 
 func parseInitial(s string) (history.Value, error) {
