@@ -37,7 +37,8 @@ func (o origin) after(t int64) bool {
 // ended before the other was called.
 type clauses struct {
 	h       *history.History
-	ops     []int
+	ops     []int // of the violation
+	told    []int // those of them that the story tells, so that it can point at them
 	origins map[place]origin
 	initial history.Value
 	texts   bool // values are texts that grow
@@ -46,9 +47,9 @@ type clauses struct {
 // newClauses looks for the writers of all values that ops write or see: among
 // all operations, or where ops are a whole of their own among these. A value that
 // comes again elsewhere then has its one writer here.
-func newClauses(run *Run, ops []int, whole bool) *clauses {
+func newClauses(run *Run, ops, told []int, whole bool) *clauses {
 	h := run.History
-	c := &clauses{h: h, ops: ops, origins: map[place]origin{}, initial: history.Nil}
+	c := &clauses{h: h, ops: ops, told: told, origins: map[place]origin{}, initial: history.Nil}
 	if run.Reading.Initial != nil {
 		c.initial = *run.Reading.Initial
 	}
@@ -157,7 +158,7 @@ func (c *clauses) clause(o *history.Op) string {
 // those that match.
 func (c *clauses) latest(o *history.Op, match func(*history.Op) bool) *history.Op {
 	var last *history.Op
-	for _, j := range c.ops {
+	for _, j := range c.told {
 		p := &c.h.Ops[j]
 		if p.Key == o.Key && p.End() < o.Call && match(p) && (last == nil || last.Return < p.Return) {
 			last = p
@@ -237,16 +238,23 @@ func (c *clauses) all(o *history.Op) string {
 	return fmt.Sprintf(", although %s had been added %s earlier", valueText(c.h, missing.Arg), span(time.Duration(o.Call-missing.Return)))
 }
 
-// contradict adds the circle of orders that makes the violation, if there is
-// one.
-func (t *telling) contradict(run *Run, ops []int) {
-	t.Circle = checkers.Contradiction(run.History, ops, run.Reading)
-	number := map[int]int{}
+// explain puts the circle into words, where all of it is among the steps.
+func (t *telling) explain(h *history.History) {
+	number := map[int]int{checkers.Initially: 0}
 	for i, s := range t.Steps {
 		number[s.Op] = i + 1
 	}
 	for _, o := range t.Circle {
-		t.Because = append(t.Because, because(run.History, &o, number))
+		_, before := number[o.Before]
+		_, after := number[o.After]
+		_, writer := number[o.Writer]
+		_, reader := number[o.Reader]
+		inferred := o.Why == checkers.Replaced || o.Why == checkers.Hidden
+		if !before || !after || inferred && !(writer && reader) {
+			t.Circle, t.Because = nil, nil
+			return
+		}
+		t.Because = append(t.Because, because(h, &o, number))
 	}
 }
 
@@ -296,6 +304,9 @@ func seenBefore(h *history.History, o *checkers.Order, number map[int]int) int {
 	value, _ := written(w)
 	first := 0
 	for i, n := range number {
+		if i == checkers.Initially {
+			continue
+		}
 		p := &h.Ops[i]
 		if v, ok := saw(p); ok && v == value && p.Key == w.Key && p.End() < h.Ops[o.After].Call && (first == 0 || n < first) {
 			first = n

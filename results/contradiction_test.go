@@ -138,6 +138,39 @@ func TestWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Of many operations those are told that contradict each other; what they rest
+// on is counted, and is no value from nowhere.
+func TestLongViolations(t *testing.T) {
+	h := &history.History{Ops: []history.Op{write(0, 0, 1, history.OK)}}
+	for i := range int64(40) {
+		h.Ops = append(h.Ops, op(history.CAS, history.Value(i), history.Value(i+1), history.Nil, 10*i+10, 10*i+11))
+	}
+	h.Ops = append(h.Ops, read(20, 900, 901))
+	run := violationOf(h, checkers.Options{})
+	got := tell(run, &run.Verdicts.Results[0], 8, 8)
+	require.Equal(t, 39, got.More)
+	var ops []int
+	for _, s := range got.Steps {
+		ops = append(ops, s.Op)
+	}
+	require.Equal(t, []int{20, 21, 41}, ops)
+	require.Equal(t, "process 41 read 20, although 21 had been acknowledged 689 ms earlier", got.Steps[2].Text)
+	require.Equal(t, []string{"2 had ended 689 ms before 3 began", "3 saw what 1 wrote, which 2 replaced, so 3 is before 2"}, got.Because)
+	story := Story(run)
+	require.Contains(t, story, "… and 39 operations that these rest on")
+	_, doc := draw(t, run)
+	require.Len(t, all(all(doc, hasClass("diagram"))[0], hasClass("op")), 3)
+
+	// With no circle the last ones are told.
+	h.Ops[len(h.Ops)-1].Out = 77
+	got = tell(run, &run.Verdicts.Results[0], 8, 8)
+	require.Len(t, got.Steps, 8)
+	require.Empty(t, got.Because)
+	for _, s := range got.Steps[:7] {
+		require.NotContains(t, s.Text, "no operation had written")
+	}
+}
+
 // The diagram has a bar for each operation with its number, an arrow for each
 // order, and says all of it in words.
 func TestDiagram(t *testing.T) {

@@ -55,7 +55,7 @@ const (
 // for a picture in which they can be told apart.
 func drawDiagram(run *Run, t *telling, number int) *diagram {
 	h := run.History
-	if len(t.Steps) == 0 || len(t.Steps) > mostDrawn || t.More > 0 {
+	if len(t.Steps) == 0 || len(t.Steps) > mostDrawn || t.More > 0 && t.Circle == nil {
 		return nil
 	}
 	d := &diagram{Number: number, Left: paperLeft, Because: t.Because,

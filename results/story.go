@@ -260,7 +260,7 @@ func storyViolation(b *strings.Builder, t telling) {
 	}
 	b.WriteString("\n")
 	if t.More > 0 {
-		fmt.Fprintf(b, "     … %s before these\n", counted(t.More, "operation", "operations"))
+		fmt.Fprintf(b, "     … and %s that these rest on\n", counted(t.More, "operation", "operations"))
 	}
 	width := 0
 	for _, s := range t.Steps {

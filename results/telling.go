@@ -17,7 +17,7 @@ type telling struct {
 	Key    string
 	HasKey bool
 	Steps  []Step
-	More   int // operations that were left out
+	More   int // operations that the told ones rest on, and that are not told
 	// Meanwhile are the faults in force between the first and the last step.
 	Meanwhile []string
 	// Because are the orders that contradict each other, each in a sentence
@@ -65,18 +65,19 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 	if r.Key >= 0 && int(r.Key) < len(h.Keys) {
 		t.Key, t.HasKey = h.Keys[r.Key], true
 	}
-	ops := opsOf(h, r)
+	all := opsOf(h, r)
+	t.Circle = checkers.Contradiction(h, all, run.Reading)
+	ops := all
 	if len(ops) > mostSteps {
-		// The last ones are where the contradiction comes out.
-		t.More = len(ops) - mostSteps
-		ops = ops[t.More:]
+		ops = mainSteps(all, t.Circle, mostSteps)
+		t.More = len(all) - len(ops)
 	}
 	var times []int64
 	for _, i := range ops {
 		times = append(times, h.Ops[i].Call, h.Ops[i].Return)
 	}
 	decimals := decimalsFor(times)
-	why := newClauses(run, ops, len(r.Minimal) > 0)
+	why := newClauses(run, all, ops, len(r.Minimal) > 0)
 	for _, i := range ops {
 		s := tellStep(h, i, decimals)
 		if clause := why.clause(&h.Ops[i]); clause != "" {
@@ -85,9 +86,7 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 		}
 		t.Steps = append(t.Steps, s)
 	}
-	if t.More == 0 {
-		t.contradict(run, ops)
-	}
+	t.explain(h)
 	if len(ops) > 0 {
 		from, to := extent(h, ops)
 		t.Meanwhile = inForce(h, from, to, mostFaults, decimals)
@@ -96,6 +95,23 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 		t.Ending = endStates(run, r.Key)
 	}
 	return t
+}
+
+// mainSteps chooses what is told of many operations: those of the circle if they
+// are few enough, or else the last ones, where the contradiction comes out.
+func mainSteps(all []int, circle []checkers.Order, most int) []int {
+	in := map[int]bool{}
+	for _, o := range circle {
+		in[o.Before], in[o.After] = true, true
+		if o.Why == checkers.Replaced || o.Why == checkers.Hidden {
+			in[o.Writer], in[o.Reader] = true, true
+		}
+	}
+	delete(in, checkers.Initially)
+	if len(in) == 0 || len(in) > most {
+		return all[len(all)-most:]
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(i int) bool { return !in[i] })
 }
 
 // opsOf gives the operations of the smallest violation, or those a result points

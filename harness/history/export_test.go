@@ -255,6 +255,7 @@ func FuzzImport(f *testing.F) {
 	for _, s := range []string{
 		"[{:process 0, :type :invoke, :f :cas, :value [1 2]} ; c\n {:process 0, :type :fail, :f :cas, :seen 3, :error \"x\", :time 9}]",
 		"{:process 0 :type :invoke :f :txn :value [[:read :x nil] [:w y 2]]} #_ 3 #tag {:process :nemesis :type :info :f :start}",
+		"{:process 0 :type :invoke :f :add :value 1}{:process 0 :type :ok :f :add}{:process 0 :type :invoke :f :read}{:process 0 :type :ok :f :read :value #{1 2}}",
 		"INFO  jepsen.util - 3\t:invoke\t:append\t\"a\\n\\u0041\"\nINFO  jepsen.util - 3\t:info\t:append\t:timed-out\n",
 		`{"type":"history","version":1,"keys":["x"]}` + "\n" + `{"type":"invoke","process":3,"f":"write","value":1,"time":5}` + "\n" + `{"type":"ok","process":3,"f":"write","time":6}`,
 		`{"type":"fault","kind":"kill","start":3,"end":2}` + "\n" + `{"type":"phase","name":"a","start":3}` + "\n" + `{"type":"end","time":9}`,
