@@ -33,6 +33,7 @@ var (
 		"stamp":   func(t int64) string { return stamp(t, 3) },
 		"nodes":   nodeList,
 		"add":     func(a, b float64) float64 { return round1(a + b) },
+		"neg":     func(a float64) float64 { return -a },
 		"inc":     func(i int) int { return i + 1 },
 		"fileURL": func(f string) string { return (&url.URL{Path: f}).EscapedPath() },
 	}).Parse(pageSource))
@@ -58,6 +59,8 @@ type pageModel struct {
 	Claims       []claimRow
 	Violations   []violation
 	Overview     *overview
+	Reach        *strips
+	Divergence   *strips
 	First        *excerpt
 	Explorer     *Explorer
 	ExplorerPart template.HTML
@@ -151,6 +154,7 @@ func page(w io.Writer, run *Run, x *Explorer) error {
 			m.First = drawExcerpt(run, nil, t.typicalLatency())
 		}
 		m.Overview = drawOverview(h, &t, m.Violations)
+		m.Reach, m.Divergence = drawReach(run), drawDivergence(run)
 		m.Faults = h.Faults[:min(len(h.Faults), mostFaults)]
 		m.MoreFaults = len(h.Faults) - len(m.Faults)
 		if h.Cut != nil {

@@ -74,6 +74,8 @@ type Test struct {
 	Claims []checkers.Claim `json:"claims,omitempty"`
 	// Schedule is the faults in their stored form, see package nemesis.
 	Schedule json.RawMessage `json:"schedule,omitempty"`
+	// Cuts are which links the faults of the schedule cut.
+	Cuts []Cut `json:"cuts,omitempty"`
 	// Started is when the run began, on the wall.
 	Started time.Time `json:"started"`
 	Assay   Build     `json:"assay"`
@@ -182,6 +184,8 @@ type Replicas struct {
 	// States[node][key] is parallel to History.Keys; a nil row is a node
 	// that could not be read.
 	States [][]harness.Replica
+	// Samples are how far they differed, by time.
+	Samples []harness.Sample
 }
 
 // WriteTest stores what is run. Write it first: it makes the directory a run
@@ -199,7 +203,7 @@ func (d *Dir) WriteVerdicts(v Verdicts) error {
 
 // WriteReplicas stores the final states of the replicas.
 func (d *Dir) WriteReplicas(r Replicas) error {
-	out := replicasJSON{Schema: Schema, Settled: r.Settled, Nodes: make([][]replicaJSON, len(r.States))}
+	out := replicasJSON{Schema: Schema, Settled: r.Settled, Samples: r.Samples, Nodes: make([][]replicaJSON, len(r.States))}
 	for node, row := range r.States {
 		if row == nil {
 			continue
@@ -218,9 +222,10 @@ func (d *Dir) WriteReplicas(r Replicas) error {
 }
 
 type replicasJSON struct {
-	Schema  int             `json:"schema"`
-	Settled time.Duration   `json:"settled_ns"` // negative: never
-	Nodes   [][]replicaJSON `json:"nodes"`      // null: could not be read
+	Schema  int              `json:"schema"`
+	Settled time.Duration    `json:"settled_ns"` // negative: never
+	Nodes   [][]replicaJSON  `json:"nodes"`      // null: could not be read
+	Samples []harness.Sample `json:"samples,omitempty"`
 }
 
 type replicaJSON struct {
@@ -319,7 +324,7 @@ func (d *Dir) readReplicas() (*Replicas, error) {
 	if err != nil || !there {
 		return nil, err
 	}
-	r := &Replicas{Settled: in.Settled, States: make([][]harness.Replica, len(in.Nodes))}
+	r := &Replicas{Settled: in.Settled, Samples: in.Samples, States: make([][]harness.Replica, len(in.Nodes))}
 	for node, row := range in.Nodes {
 		if row == nil {
 			continue

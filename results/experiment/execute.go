@@ -57,7 +57,21 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Dir:      o.Dir,
 		Describe: about,
 		Progress: o.Progress,
+		Sample:   s.sample(o),
 	})
+}
+
+// samples is how many times the replicas are looked at while the clients run.
+const samples = 200
+
+// sample is how often that is. Where it costs nothing and changes nothing it is
+// done for everybody who will look at the run; in containers it would load the
+// nodes.
+func (s *Spec) sample(o Options) time.Duration {
+	if s.World != Sim || o.Dir == nil {
+		return 0
+	}
+	return s.Duration() / samples
 }
 
 // start makes the world.

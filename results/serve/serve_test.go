@@ -90,7 +90,7 @@ func TestNothingOutside(t *testing.T) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	for _, path := range []string{
 		"/file/../secret.txt", "/file/%2e%2e/secret.txt", "/file/..%2fsecret.txt", "/file/runs/../../secret.txt", "/file//etc/passwd",
-		"/file/link.txt", "/file/etc/passwd", "/file/runs", "/file/", "/run/../", "/run/%2e%2e/", "/run/etc/", "/run/runs/", "/part/..", "/part/", "/file/x\x00y",
+		"/file/link.txt", "/file/etc/passwd", "/file/runs", "/file/", "/run/../", "/run/%2e%2e/", "/run/etc/", "/run/runs/", "/part/..", "/part/", "/file/x%00y",
 		"/run/" + heldRun + "/", // it has a link that leads out
 	} {
 		r, err := http.NewRequest(http.MethodGet, web.URL+"/", nil)
