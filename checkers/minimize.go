@@ -62,7 +62,9 @@ var ErrNotMinimizable = errors.New("not a violation by single operations")
 // isolating failure-inducing input", IEEE Transactions on Software Engineering
 // 28(2), 2002): over keys, then processes, then operations. The operations that
 // the result names are tried first, with what they rest on, and are usually
-// enough. A compare-and-set rests on the one that made its value, so a chain of
+// enough. For claims of which a part proves nothing about the whole (a write is
+// lost that no later read saw: leave those out that did) only what the result
+// names is looked at, so that it stays that violation. A compare-and-set rests on the one that made its value, so a chain of
 // them stays whole. Where the claim is about what replicas hold at the end, the
 // writers of those values stay as well.
 func Minimize(in Input, check Checker, r Result, opts MinimizeOptions) (Minimal, error) {
@@ -77,7 +79,7 @@ func Minimize(in Input, check Checker, r Result, opts MinimizeOptions) (Minimal,
 	}
 	opts.Time = cmp.Or(opts.Time, 10*time.Second)
 	opts.Memory = cmp.Or(opts.Memory, 64<<20)
-	m := &minimizer{in: in, check: check, opts: opts, deadline: time.Now().Add(opts.Time)}
+	m := &minimizer{in: in, claim: r.Claim, check: check, opts: opts, deadline: time.Now().Add(opts.Time)}
 	for _, i := range r.Ops {
 		if i >= 0 && i < len(in.History.Ops) {
 			m.named = append(m.named, int32(i))
@@ -90,6 +92,7 @@ func Minimize(in Input, check Checker, r Result, opts MinimizeOptions) (Minimal,
 
 type minimizer struct {
 	in       Input
+	claim    Claim
 	check    Checker
 	opts     MinimizeOptions
 	deadline time.Time
@@ -183,6 +186,9 @@ func (m *minimizer) start(all opSet) (opSet, bool) {
 	if m.broken(core) {
 		return core, true
 	}
+	if !provedByParts(m.claim) {
+		return nil, false
+	}
 	// Nothing that is called after all of the named ones have ended bears on
 	// them. Where nothing is named, most violations lie within a short time;
 	// otherwise look for the end first.
@@ -205,6 +211,10 @@ func (m *minimizer) start(all opSet) (opSet, bool) {
 	}
 	return nil, false
 }
+
+// provedByParts says that a closed part which breaks the claim shows that the
+// whole history does.
+func provedByParts(c Claim) bool { return c == Linearizable || c == FreshReads }
 
 // scan looks at short stretches of the history, then at longer ones.
 func (m *minimizer) scan(all opSet) (opSet, bool) {

@@ -172,6 +172,16 @@ func TestMinimizeRefuses(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotMinimizable)
 	_, err = Minimize(Input{History: h}, check, Result{Claim: Linearizable, Verdict: Broken, Key: 0, Ops: []int{1}}, MinimizeOptions{})
 	require.ErrorContains(t, err, "no part of 2 operations is found broken")
+
+	// Without names a lost write is not looked for: a part in which nobody saw a
+	// write shows nothing.
+	h = parse(t, "w1@1-2 w2@3-4 r1@10-11 r2@10-12")
+	lost := NoLostWritesWith(DurabilityOptions{Overlap: true})
+	r := lost(Input{History: h}, Budget{})
+	require.Equal(t, Broken, r.Verdict)
+	r.Ops = nil
+	_, err = Minimize(Input{History: h}, lost, r, MinimizeOptions{})
+	require.ErrorContains(t, err, "no part of 4 operations is found broken")
 }
 
 // A closed part of a history that can be put in order can be put in order: what
