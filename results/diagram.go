@@ -23,7 +23,7 @@ type diagram struct {
 	Lanes         []lane
 	Bars          []bar
 	Bands         []band
-	Arrows        []arrow
+	Arrows        []orderArrow
 	Ticks         []tick
 	Top, AxisY    float64
 	LanesHeight   float64
@@ -34,8 +34,8 @@ type diagram struct {
 	HasInferred   bool
 }
 
-// arrow leads from what comes first to what comes after it.
-type arrow struct {
+// orderArrow leads from what comes first to what comes after it.
+type orderArrow struct {
 	Class  string // realtime, reads, inferred
 	Path   string
 	Letter string
@@ -261,7 +261,7 @@ func (d *diagram) drawArrows(t *telling, ops []int) {
 		if from < 0 || to < 0 || from == to {
 			return
 		}
-		a := arrow{Class: class, Letter: letter, Title: title}
+		a := orderArrow{Class: class, Letter: letter, Title: title}
 		a.draw(&d.Bars[from], &d.Bars[to])
 		d.Arrows = append(d.Arrows, a)
 		switch class {
@@ -295,7 +295,7 @@ func (d *diagram) drawArrows(t *telling, ops []int) {
 // at the end of a bar and comes in at the beginning, everything else goes from
 // middle to middle. Arrows of the three kinds keep apart, so that two between the
 // same bars can be told.
-func (a *arrow) draw(from, to *bar) {
+func (a *orderArrow) draw(from, to *bar) {
 	part := map[string]float64{"realtime": 1, "reads": 0.62, "inferred": 0.38}[a.Class]
 	x0, x1 := from.X+from.W*part, to.X+to.W*(1-part)
 	if a.Class == "inferred" {

@@ -89,6 +89,7 @@ type violation struct {
 	telling
 	Diagram *diagram
 	Excerpt *excerpt
+	Space   *spacetime
 	KeyPage string
 	File    string // the smallest violation as a history
 }
@@ -201,6 +202,9 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 		if len(v.Steps) > 0 {
 			v.Diagram = drawDiagram(run, &v.telling, v.Number)
 			v.Excerpt = drawExcerpt(run, &v.telling, t.typicalLatency())
+			if len(m.Violations) == 0 {
+				v.Space = drawSpacetime(run, &v.telling, t.typicalLatency())
+			}
 		}
 		for _, name := range run.Counterexamples {
 			if strings.HasPrefix(name, counterexamplePrefix+fileWord(string(r.Claim))+".") {
@@ -325,6 +329,9 @@ func runFiles(run *Run) []file {
 	}
 	if run.Replicas != nil {
 		files = append(files, file{replicasFile, "what each replica held at the end"})
+	}
+	if run.Trace != nil {
+		files = append(files, file{traceFile, "messages around the violation"})
 	}
 	for _, name := range run.Counterexamples {
 		files = append(files, file{name, "the smallest violation, to judge again with assay check"})

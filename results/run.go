@@ -35,6 +35,8 @@ type Run struct {
 	// Reading says how the operations are to be understood. Runs of our own
 	// need nothing but the zero value; it is not stored.
 	Reading checkers.Options
+	// Trace is nil if there is none.
+	Trace *Trace
 	// Logs[i] is the file of a node's log and KeyPages those of pictures of
 	// single keys, relative to Path.
 	Logs, KeyPages []NumberedFile
@@ -271,6 +273,9 @@ func Load(path string) (*Run, error) {
 	if run.Replicas, err = d.readReplicas(); err != nil {
 		return nil, err
 	}
+	if run.Trace, err = d.readTrace(); err != nil {
+		return nil, err
+	}
 	return run, d.list(run)
 }
 
@@ -281,6 +286,22 @@ func (d *Dir) list(run *Run) (err error) {
 	}
 	run.Counterexamples, err = d.counterexamples()
 	return err
+}
+
+// WriteTrace stores what happened between the nodes around a violation.
+func (d *Dir) WriteTrace(t Trace) error {
+	t.Schema = Schema
+	return d.writeJSON(traceFile, t)
+}
+
+func (d *Dir) readTrace() (*Trace, error) {
+	var t Trace
+	there, err := d.readJSON(traceFile, &t)
+	if err != nil || !there {
+		return nil, err
+	}
+	sortTrace(&t)
+	return &t, nil
 }
 
 // Peek reads what was run and what came of it, without the history.

@@ -49,7 +49,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 	if o.Replay != nil {
 		about.Replay = o.Replay
 	}
-	return trial.Run(ctx, test, trial.Options{
+	out, err := trial.Run(ctx, test, trial.Options{
 		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
 		Claims:   s.claimed(),
 		Judge:    s.judging(),
@@ -59,6 +59,10 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Progress: o.Progress,
 		Sample:   s.sample(o),
 	})
+	if err == nil && o.Dir != nil && s.World == Sim {
+		err = s.traced(ctx, out, o.Dir)
+	}
+	return out, err
 }
 
 // samples is how many times the replicas are looked at while the clients run.
@@ -79,6 +83,11 @@ func (s *Spec) start(ctx context.Context, system *sut.System, o Options) (harnes
 	if s.World == Docker {
 		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Name: s.Profile, Logf: o.Logf})
 	}
+	return sim.New(s.simulated(system))
+}
+
+// simulated describes the simulated world.
+func (s *Spec) simulated(system *sut.System) sim.Config {
 	c := sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed}
 	if s.PlainDelays {
 		// The medians of what is otherwise drawn.
@@ -86,5 +95,5 @@ func (s *Spec) start(ctx context.Context, system *sut.System, o Options) (harnes
 		c.Net.Client = sim.Latency{Median: 200 * time.Microsecond}
 		c.Disk.Sync = sim.Latency{Median: 500 * time.Microsecond}
 	}
-	return sim.New(c)
+	return c
 }
