@@ -190,8 +190,12 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 	anchors := map[*checkers.Result]string{}
 	byOps := map[string]string{}
 	for _, r := range brokenResults(run) {
-		same := fmt.Sprint(r.Key, r.Ops, r.Minimal)
-		if a, ok := byOps[same]; ok && len(r.Ops) > 0 {
+		var ops []int
+		if run.History != nil {
+			ops = opsOf(run.History, r)
+		}
+		same := fmt.Sprint(r.Key, ops, endsMatter(r.Claim))
+		if a, ok := byOps[same]; ok && len(ops) > 0 {
 			anchors[r] = a
 			continue
 		}

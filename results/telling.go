@@ -91,10 +91,15 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 		from, to := extent(h, ops)
 		t.Meanwhile = inForce(h, from, to, mostFaults, decimals)
 	}
-	if t.HasKey && (r.Claim == checkers.NoLostWrites || r.Claim == checkers.Converges) {
+	if t.HasKey && endsMatter(r.Claim) {
 		t.Ending = endStates(run, r.Key)
 	}
 	return t
+}
+
+// endsMatter says that a claim is about what replicas hold at the end.
+func endsMatter(c checkers.Claim) bool {
+	return c == checkers.NoLostWrites || c == checkers.Converges
 }
 
 // mainSteps chooses what is told of many operations: those of the circle if they
