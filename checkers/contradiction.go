@@ -10,8 +10,8 @@ import (
 type Why uint8
 
 const (
-	// RealTime: it had ended when the other was called.
-	RealTime Why = iota + 1
+	// EndedBefore: it had ended when the other was called.
+	EndedBefore Why = iota + 1
 	// ReadsFrom: the other saw what it wrote.
 	ReadsFrom
 	// Replaced: it saw a value that the other replaced: the writer of that
@@ -25,9 +25,9 @@ const (
 // Initially stands for the initial state where an operation is expected.
 const Initially = -1
 
-// Order is one thing that is certain about the order of operations: where one
+// Precedence is one thing that is certain about the order of operations: where one
 // is, in every order that explains what was seen.
-type Order struct {
+type Precedence struct {
 	Before, After int // places in History.Ops, Initially for the initial state
 	Why           Why
 	// Writer and Reader are what Replaced and Hidden rest on: the reader saw
@@ -50,7 +50,7 @@ const mostContradicting = 100
 // anti-dependencies of Adya, "Weak consistency", 1999): of two writes the one
 // that is before a reader of the other is before that other, and the one that
 // is after it is after its readers.
-func Contradiction(h *history.History, ops []int, opts Options) []Order {
+func Contradiction(h *history.History, ops []int, opts Options) []Precedence {
 	if len(ops) == 0 || len(ops) > mostContradicting {
 		return nil
 	}
@@ -84,7 +84,7 @@ type valueAt struct {
 // contradiction is a graph of operations; node 0 is the initial state.
 type contradiction struct {
 	ops    []int
-	edges  [][]Order // edges[from][to], Why 0 for none
+	edges  [][]Precedence // edges[from][to], Why 0 for none
 	reach  [][]bool
 	sights []sight
 	writes []map[int32]bool // the keys that a node writes
@@ -113,15 +113,15 @@ func newContradiction(h *history.History, ops []int, opts Options) *contradictio
 		}
 	}
 	n := len(c.ops)
-	c.edges = make([][]Order, n)
+	c.edges = make([][]Precedence, n)
 	for i := range c.edges {
-		c.edges[i] = make([]Order, n)
+		c.edges[i] = make([]Precedence, n)
 	}
 	for i := 1; i < n; i++ {
-		c.edge(0, i, RealTime, 0, 0)
+		c.edge(0, i, EndedBefore, 0, 0)
 		for j := 1; j < n; j++ {
 			if i != j && h.Ops[c.ops[i]].End() < h.Ops[c.ops[j]].Call {
-				c.edge(i, j, RealTime, 0, 0)
+				c.edge(i, j, EndedBefore, 0, 0)
 			}
 		}
 	}
@@ -165,7 +165,7 @@ func (c *contradiction) look(r int, g *grounds, writers map[valueAt][]int, happe
 
 func (c *contradiction) edge(from, to int, why Why, writer, reader int) {
 	if c.edges[from][to].Why == 0 {
-		c.edges[from][to] = Order{Before: c.ops[from], After: c.ops[to], Why: why, Writer: c.ops[writer], Reader: c.ops[reader]}
+		c.edges[from][to] = Precedence{Before: c.ops[from], After: c.ops[to], Why: why, Writer: c.ops[writer], Reader: c.ops[reader]}
 	}
 }
 
@@ -194,10 +194,10 @@ func (c *contradiction) infer(rule Why) bool {
 
 // circle gives a shortest circle, the operation that was called first in front;
 // nil if there is none. It works out who reaches whom.
-func (c *contradiction) circle() []Order {
+func (c *contradiction) circle() []Precedence {
 	n := len(c.ops)
 	c.reach = make([][]bool, n)
-	var best []Order
+	var best []Precedence
 	for start := range n {
 		c.reach[start] = make([]bool, n)
 		from := make([]int, n)
@@ -216,7 +216,7 @@ func (c *contradiction) circle() []Order {
 		if !c.reach[start][start] {
 			continue
 		}
-		var circle []Order
+		var circle []Precedence
 		for at := start; ; {
 			circle = append(circle, c.edges[from[at]][at])
 			if at = from[at]; at == start {

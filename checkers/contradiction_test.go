@@ -12,7 +12,7 @@ import (
 )
 
 // circleText writes a circle with the operations as numbers from 1.
-func circleText(circle []Order) string {
+func circleText(circle []Precedence) string {
 	name := func(i int) string {
 		if i == Initially {
 			return "start"
@@ -21,7 +21,7 @@ func circleText(circle []Order) string {
 	}
 	var parts []string
 	for _, o := range circle {
-		s := name(o.Before) + map[Why]string{RealTime: " ended before ", ReadsFrom: " is read by ", Replaced: " saw what was replaced by ", Hidden: " is hidden by "}[o.Why] + name(o.After)
+		s := name(o.Before) + map[Why]string{EndedBefore: " ended before ", ReadsFrom: " is read by ", Replaced: " saw what was replaced by ", Hidden: " is hidden by "}[o.Why] + name(o.After)
 		if o.Why == Replaced || o.Why == Hidden {
 			s += fmt.Sprintf(" (%s read %s)", name(o.Reader), name(o.Writer))
 		}

@@ -71,7 +71,7 @@ func Minimize(in Input, check Checker, r Result, opts MinimizeOptions) (Minimal,
 	switch {
 	case r.Verdict != Broken:
 		return Minimal{}, fmt.Errorf("%s is %s: %w", r.Claim, r.Verdict, ErrNotMinimizable)
-	case r.Claim == Tested || r.Claim == Available || r.Claim == Recovers:
+	case r.Claim == Tested || r.Claim == Available || r.Claim == Recovers || r.Claim == ServesBySide:
 		return Minimal{}, fmt.Errorf("%s: %w", r.Claim, ErrNotMinimizable)
 	}
 	if why := malformed(in.History); why != "" {
@@ -483,6 +483,12 @@ func (o JudgeOptions) understanding(c Claim) Options {
 		return o.Fresh
 	case NoLostWrites:
 		return o.Durability.Options
+	case ReadYourWrites, MonotonicReads, MonotonicWrites, WritesFollowReads:
+		return o.Sessions.Options
+	case BoundedStaleness:
+		return o.Staleness.Options
+	case Linearizable:
+		return o.Linearizable
 	}
-	return o.Linearizable
+	return o.Values
 }

@@ -259,7 +259,7 @@ func (t *telling) explain(h *history.History) {
 }
 
 // because says why one operation comes before another.
-func because(h *history.History, o *checkers.Order, number map[int]int) string {
+func because(h *history.History, o *checkers.Precedence, number map[int]int) string {
 	name := func(op int) string {
 		if op == checkers.Initially {
 			return "the start"
@@ -273,7 +273,7 @@ func because(h *history.History, o *checkers.Order, number map[int]int) string {
 		return "what " + name(o.Writer) + " wrote"
 	}
 	switch o.Why {
-	case checkers.RealTime:
+	case checkers.EndedBefore:
 		if o.Before == checkers.Initially {
 			return fmt.Sprintf("the start is before %s", name(o.After))
 		}
@@ -296,7 +296,7 @@ func because(h *history.History, o *checkers.Order, number map[int]int) string {
 
 // seenBefore gives the number of an operation that shows that a value was there
 // before the operation that replaced it began, 0 where its write itself does.
-func seenBefore(h *history.History, o *checkers.Order, number map[int]int) int {
+func seenBefore(h *history.History, o *checkers.Precedence, number map[int]int) int {
 	if o.Writer == checkers.Initially || h.Ops[o.Writer].End() < h.Ops[o.After].Call {
 		return 0
 	}

@@ -277,7 +277,7 @@ func (d *diagram) drawArrows(t *telling, ops []int) {
 	for i, o := range t.Circle {
 		class := "inferred"
 		switch o.Why {
-		case checkers.RealTime:
+		case checkers.EndedBefore:
 			class = "realtime"
 		case checkers.ReadsFrom:
 			class = "reads"

@@ -23,7 +23,7 @@ type telling struct {
 	// Because are the orders that contradict each other, each in a sentence
 	// with the numbers of the steps; Circle are the same for the diagram.
 	Because []string
-	Circle  []checkers.Order
+	Circle  []checkers.Precedence
 	// Plain says that some step already tells what is wrong.
 	Plain bool
 	// Ending is what the replicas held of the key at the end, "" if that is
@@ -104,7 +104,7 @@ func endsMatter(c checkers.Claim) bool {
 
 // mainSteps chooses what is told of many operations: those of the circle if they
 // are few enough, or else the last ones, where the contradiction comes out.
-func mainSteps(all []int, circle []checkers.Order, most int) []int {
+func mainSteps(all []int, circle []checkers.Precedence, most int) []int {
 	in := map[int]bool{}
 	for _, o := range circle {
 		in[o.Before], in[o.After] = true, true

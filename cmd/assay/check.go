@@ -18,7 +18,6 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/results"
-	"github.com/assay-chaos/assay/results/claims"
 )
 
 const checkHelp = `Judge histories that were recorded elsewhere, or by an earlier run.
@@ -26,14 +25,14 @@ const checkHelp = `Judge histories that were recorded elsewhere, or by an earlie
 The files may be assay's own (history.assay or JSON lines), Jepsen or Knossos
 EDN, or Jepsen text logs; the format is recognised from the content. "-" is
 standard input. For each file one line is printed: FILE: held|broken|unknown.
-The worst of them is the exit status.
+The worst of them is the exit status. With --claims there is a line for each
+claim below it; without, linearizability is judged, by the model.
 
 Of a history that is broken, -v tells the smallest violation: operations none of
 which can be left out. --json has them too, and --out keeps them as a history of
 its own, which check judges the same, beside a page with a diagram.
 
-Besides linearizability other claims can be judged (--claims). Those about what
-replicas hold at the end need a run directory.
+Claims about what replicas hold at the end need a run directory.
 
 Tools differ in what they write when nothing is known, so say what yours means:
   --failed-cas observed   a failed compare-and-set saw another value (etcd logs)
@@ -51,7 +50,8 @@ func checkCommand() *cobra.Command {
 		Example: `  assay check --model cas-register --failed-cas observed etcd_000.log
   assay check --model kv -v history.edn
   assay check --model register --out results/checked history.jsonl
-  assay check --model register results/runs/abd-1/history.assay`,
+  assay check --model register results/runs/abd-1/history.assay
+  assay check --claims regular,read-your-writes,monotonic-reads history.jsonl`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
 			k.opts.FailedCAS, k.opts.NilRead = checkers.FailedCAS(failedCAS), checkers.NilRead(nilRead)
@@ -70,8 +70,14 @@ func checkCommand() *cobra.Command {
 				return err
 			}
 			k.budget.Memory = bytes
-			if k.claims, err = claims.Parse(claimed); err != nil {
-				return err
+			k.claims, k.listed = []checkers.Claim{checkers.Linearizable}, claimed != ""
+			switch {
+			case k.listed:
+				if k.claims, err = parseClaims(claimed); err != nil {
+					return err
+				}
+			case k.opts.Model == "":
+				return fmt.Errorf("say what the history is of with --model (%s), or what to judge with --claims", strings.Join(checkers.Models(), ", "))
 			}
 			c.Flags().Visit(func(f *pflag.Flag) {
 				if f.Name != "out" && f.Name != "json" && f.Name != "verbose" {
@@ -83,16 +89,15 @@ func checkCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&k.opts.Model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
-	f.StringVar(&claimed, "claims", string(checkers.Linearizable), "claims to judge (a list): "+claimHelp())
+	f.StringVar(&claimed, "claims", "", "what to judge instead of linearizability alone, such as linearizable,regular,monotonic-reads")
 	f.StringVar(&initial, "initial", "", "the value of every key before the first operation: a number, or nil (default nil)")
 	f.StringVar(&failedCAS, "failed-cas", string(checkers.DropFailedCAS), "what a failed compare-and-set tells: observed, dropped")
 	f.StringVar(&nilRead, "nil-read", string(checkers.NilAbsent), "what a read of nil tells: absent, any")
 	f.DurationVar(&k.budget.Time, "time", time.Minute, "how long one file may take before the answer is unknown; 0: no bound")
 	f.StringVar(&memory, "memory", "4GiB", "how much memory one file may take before the answer is unknown; 0: no bound")
 	f.StringVar(&k.out, "out", "", "keep a directory for each file in this one: the history, the verdicts, a page, and the smallest violation")
-	f.BoolVar(&k.asJSON, "json", false, "print one JSON object for each file and claim")
+	f.BoolVar(&k.asJSON, "json", false, "print one JSON object a file")
 	f.BoolVarP(&k.verbose, "verbose", "v", false, "print the reason too, and of what is broken the smallest violation")
-	_ = c.MarkFlagRequired("model")
 	return c
 }
 
@@ -101,6 +106,7 @@ type check struct {
 	opts            checkers.Options
 	budget          checkers.Budget
 	claims          []checkers.Claim
+	listed          bool     // the claims were named
 	flags           []string // that decide the verdict, as they were given
 	out             string
 	asJSON, verbose bool
@@ -133,19 +139,21 @@ func (k *check) file(name string) (*results.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := checkers.Input{History: run.History}
+	in := checkers.Input{History: run.History, Settled: -1}
 	if run.Replicas != nil {
 		in.Replicas, in.Settled = run.Replicas.States, run.Replicas.Settled
 	}
-	judge := checkers.JudgeOptions{Linearizable: k.opts, Fresh: k.opts, Durability: checkers.DurabilityOptions{Options: k.opts}}
-	run.Reading, run.Verdicts = k.opts, &results.Verdicts{}
-	for _, c := range k.claims {
-		r := judge.Check(in, c, k.budget)
+	judge := checkers.JudgeOptions{
+		Linearizable: k.opts, Fresh: k.opts, Values: k.opts, Durability: checkers.DurabilityOptions{Options: k.opts},
+		Sessions: checkers.SessionOptions{Options: k.opts}, Staleness: checkers.StalenessOptions{Options: k.opts},
+	}
+	run.Reading, run.Verdicts = k.opts, &results.Verdicts{Results: checkers.Check(in, k.claims, k.budget, judge)}
+	for i := range run.Verdicts.Results {
+		r := &run.Verdicts.Results[i]
 		if cut := run.History.Cut; cut != nil && r.Verdict == checkers.Held {
 			r.Verdict = checkers.Unknown
 			r.Reason = fmt.Sprintf("held as far as it can be read: %v", cut)
 		}
-		run.Verdicts.Results = append(run.Verdicts.Results, r)
 	}
 	run.Verdicts.Verdict = checkers.Overall(run.Verdicts.Results)
 	if k.asJSON || k.verbose || k.out != "" {
@@ -225,40 +233,25 @@ func (k *check) keep(name string, run *results.Run) error {
 
 // checked is what --json prints of one claim.
 type checked struct {
-	File string `json:"file"`
 	checkers.Result
 	// Story is the smallest violation, an operation each; Because is why no
 	// order explains them, by their numbers from 1.
 	Story   []results.Step `json:"story,omitempty"`
 	Because []string       `json:"because,omitempty"`
-	Path    string         `json:"path,omitempty"` // of the directory
 }
 
 func (k *check) print(w io.Writer, name string, run *results.Run) error {
-	all := run.Verdicts.Results
 	if k.asJSON {
-		enc := json.NewEncoder(w)
-		for i := range all {
-			c := checked{File: name, Result: all[i], Path: run.Path}
-			if all[i].Verdict == checkers.Broken {
-				c.Story, c.Because = results.Violation(run, &all[i])
-			}
-			if err := enc.Encode(c); err != nil {
-				return err
-			}
-		}
-		return nil
+		return k.printJSON(w, name, run)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", name, run.Verdicts.Verdict)
-	for i := range all {
-		r := &all[i]
-		switch {
-		case k.verbose && len(all) > 1:
-			fmt.Fprintf(&b, "  %s %s: %s\n", r.Claim, r.Verdict, r.Reason)
-		case k.verbose:
-			fmt.Fprintf(&b, "  %s\n", r.Reason)
-		}
+	all := run.Verdicts.Results
+	switch {
+	case k.listed:
+		printClaims(&b, all, k.verbose)
+	case k.verbose:
+		fmt.Fprintf(&b, "  %s\n", all[0].Reason)
 	}
 	for i := range all {
 		if k.verbose && all[i].Verdict == checkers.Broken {
@@ -273,12 +266,35 @@ func (k *check) print(w io.Writer, name string, run *results.Run) error {
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return err
 	}
-	for i := range all {
-		if all[i].Verdict == checkers.Unknown && !k.verbose {
-			fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, all[i].Reason)
-		}
+	if !k.listed && !k.verbose && all[0].Verdict == checkers.Unknown {
+		fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, all[0].Reason)
 	}
 	return nil
+}
+
+// printJSON prints one claim as it is, and named ones as a list.
+func (k *check) printJSON(w io.Writer, name string, run *results.Run) error {
+	var all []checked
+	for i := range run.Verdicts.Results {
+		c := checked{Result: run.Verdicts.Results[i]}
+		if c.Verdict == checkers.Broken {
+			c.Story, c.Because = results.Violation(run, &c.Result)
+		}
+		all = append(all, c)
+	}
+	if !k.listed {
+		return json.NewEncoder(w).Encode(struct {
+			File string `json:"file"`
+			checked
+			Path string `json:"path,omitempty"` // of the directory
+		}{name, all[0], run.Path})
+	}
+	return json.NewEncoder(w).Encode(struct {
+		File    string           `json:"file"`
+		Verdict checkers.Verdict `json:"verdict"`
+		Results []checked        `json:"results"`
+		Path    string           `json:"path,omitempty"`
+	}{name, run.Verdicts.Verdict, all, run.Path})
 }
 
 func parseInitial(s string) (history.Value, error) {
