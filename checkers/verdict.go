@@ -18,7 +18,8 @@
 //
 // [CheckModel] judges one history by one of [Models]. [AvailabilityByPhase],
 // [AvailabilityBySide], [MeasureStaleness], [MeasureVisibility] and [MeasureSets]
-// measure, and [Visualize] draws the operations around a violation.
+// measure. [Minimize] reduces a violation to the operations that it cannot do
+// without, and [Visualize] draws the operations around it.
 //
 // Linearizability is decided without search where that is possible (zones in
 // zone.go, chains of compare-and-sets in chain.go) and by Porcupine where it is
@@ -123,6 +124,9 @@ type Result struct {
 	// none) and operations, as indices into History.Ops.
 	Key int32 `json:"key"`
 	Ops []int `json:"ops,omitempty"`
+	// Minimal are the operations of the smallest violation, where it was
+	// looked for: see [Minimize].
+	Minimal []int `json:"minimal,omitempty"`
 	// Rate is how often it was broken, where that can be counted.
 	Rate *Rate `json:"rate,omitempty"`
 	// Figures and Visibility are what was measured on the way.

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness/history"
 )
 
 // The files of a run directory.
@@ -24,6 +28,8 @@ const (
 	traceFile    = "trace.json"
 	pageFile     = "index.html"
 	logsDir      = "logs"
+
+	counterexamplePrefix = "counterexample-"
 )
 
 // Dir is a run directory on disk. One process writes it; any may read it.
@@ -114,6 +120,59 @@ func (d *Dir) WriteLog(node int, log []byte) error {
 func (d *Dir) WriteKeyPage(key int32, render func(io.Writer) error) (string, error) {
 	name := fmt.Sprintf("key-%d.html", key)
 	return name, d.write(name, render)
+}
+
+// writeCounterexamples stores the smallest violation of each broken claim as a
+// history of its own: as JSON lines, or where these cannot hold it in our own
+// format.
+func (d *Dir) writeCounterexamples(run *Run) error {
+	if run.Verdicts == nil || run.History == nil {
+		return nil
+	}
+	for i := range run.Verdicts.Results {
+		r := &run.Verdicts.Results[i]
+		if len(r.Minimal) == 0 {
+			continue
+		}
+		h := checkers.Part(checkers.Input{History: run.History}, r.Minimal, r.Key).History
+		var text bytes.Buffer
+		err := history.ExportJSONL(&text, h)
+		name := counterexamplePrefix + fileWord(string(r.Claim))
+		if err == nil {
+			err = d.write(name+".jsonl", func(w io.Writer) error { _, err := text.WriteTo(w); return err })
+		} else {
+			err = d.write(name+".assay", func(w io.Writer) error { return history.Encode(w, h) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileWord makes a word that any file system takes.
+func fileWord(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, clip(s, 60))
+}
+
+// counterexamples lists what writeCounterexamples left, by name.
+func (d *Dir) counterexamples() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, explain("listing the run directory", err)
+	}
+	var found []string
+	for _, e := range entries { // they come by name
+		if strings.HasPrefix(e.Name(), counterexamplePrefix) {
+			found = append(found, e.Name())
+		}
+	}
+	return found, nil
 }
 
 // write makes a file appear whole or not at all, replacing an older one.

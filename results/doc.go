@@ -12,6 +12,8 @@
 //	logs/node-0.log  what the nodes said
 //	index.html       the page: one file, without network or other files
 //	key-3.html       Porcupine's own picture of key 3, where something broke
+//	counterexample-linearizable.jsonl
+//	                 the smallest violation of a broken claim, as a history
 //
 // The history grows while the run goes on; everything else appears whole or
 // not at all. Every JSON file carries the version of its schema.

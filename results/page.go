@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
@@ -86,9 +87,11 @@ type claimRow struct {
 type violation struct {
 	Number int
 	telling
+	Diagram *diagram
 	Excerpt *excerpt
 	Space   *spacetime
 	KeyPage string
+	File    string // the smallest violation as a history
 }
 
 type phaseRow struct {
@@ -187,19 +190,29 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 	anchors := map[*checkers.Result]string{}
 	byOps := map[string]string{}
 	for _, r := range brokenResults(run) {
-		same := fmt.Sprint(r.Key, r.Ops)
-		if a, ok := byOps[same]; ok && len(r.Ops) > 0 {
+		var ops []int
+		if run.History != nil {
+			ops = opsOf(run.History, r)
+		}
+		same := fmt.Sprint(r.Key, ops, endsMatter(r.Claim))
+		if a, ok := byOps[same]; ok && len(ops) > 0 {
 			anchors[r] = a
 			continue
 		}
 		if len(m.Violations) == mostViolations {
 			continue
 		}
-		v := violation{Number: len(m.Violations) + 1, telling: tell(run, r, 12, 6), KeyPage: keyPages[r.Key]}
+		v := violation{Number: len(m.Violations) + 1, telling: tell(run, r, 20, 6), KeyPage: keyPages[r.Key]}
 		if len(v.Steps) > 0 {
+			v.Diagram = drawDiagram(run, &v.telling, v.Number)
 			v.Excerpt = drawExcerpt(run, &v.telling, t.typicalLatency())
 			if len(m.Violations) == 0 {
 				v.Space = drawSpacetime(run, &v.telling, t.typicalLatency())
+			}
+		}
+		for _, name := range run.Counterexamples {
+			if strings.HasPrefix(name, counterexamplePrefix+fileWord(string(r.Claim))+".") {
+				v.File = name
 			}
 		}
 		anchors[r] = fmt.Sprintf("violation-%d", v.Number)
@@ -269,6 +282,10 @@ func testFacts(run *Run) []fact {
 		}
 	}
 	text("test", t.Name)
+	if t.World == "" { // a history from elsewhere
+		text("model", t.Workload)
+		return out
+	}
 	text("world", t.World)
 	text("system", t.System)
 	text("profile", t.Profile)
@@ -288,6 +305,12 @@ func testFacts(run *Run) []fact {
 		add("rate", "%g operations a second", t.Rate)
 	} else {
 		add("rate", "as fast as they go")
+	}
+	if t.MaxOps > 0 {
+		add("operations at most", "%s", count(t.MaxOps))
+	}
+	if t.PlainDelays {
+		add("delays", "all the same")
 	}
 	add("operation timeout", "%s", span(t.OpTimeout))
 	add("phases", "%s before, %s under faults, %s recovery; replicas have %s to agree", span(t.Before), span(t.During), span(t.Recovery), span(t.Settle))
@@ -313,6 +336,9 @@ func runFiles(run *Run) []file {
 	}
 	if run.Trace != nil {
 		files = append(files, file{traceFile, "messages around the violation"})
+	}
+	for _, name := range run.Counterexamples {
+		files = append(files, file{name, "the smallest violation, to judge again with assay check"})
 	}
 	for _, p := range run.KeyPages {
 		what := "Porcupine's picture of a key"

@@ -32,11 +32,16 @@ type Run struct {
 	Verdicts *Verdicts
 	// Replicas is nil if the final states were not taken.
 	Replicas *Replicas
+	// Reading says how the operations are to be understood. Runs of our own
+	// need nothing but the zero value; it is not stored.
+	Reading checkers.Options
 	// Trace is nil if there is none.
 	Trace *Trace
 	// Logs[i] is the file of a node's log and KeyPages those of pictures of
 	// single keys, relative to Path.
 	Logs, KeyPages []NumberedFile
+	// Counterexamples are the files with the smallest violations.
+	Counterexamples []string
 }
 
 // Test is what was run: enough to know it, and to run it again.
@@ -56,6 +61,10 @@ type Test struct {
 	Keys     int    `json:"keys"`
 	// Rate is operations a second in all; 0 is as fast as they go.
 	Rate float64 `json:"rate"`
+	// MaxOps is after how many operations the clients stop; 0: no bound.
+	MaxOps int `json:"max_ops,omitempty"`
+	// PlainDelays says that simulated delays do not vary.
+	PlainDelays bool `json:"plain_delays,omitempty"`
 	// Seed is a string in JSON, where numbers end at 2^53.
 	Seed      uint64        `json:"seed,string"`
 	OpTimeout time.Duration `json:"op_timeout_ns"`
@@ -228,15 +237,18 @@ type replicaJSON struct {
 	Elsewhere bool            `json:"elsewhere,omitempty"` // the node is no replica of the key
 }
 
-// WritePage draws the page of run, with links to the logs and key pages that
-// are in the directory: write it last.
+// WritePage stores the smallest violations as files of their own and draws the
+// page of run, with links to them and to the logs and key pages that are in the
+// directory: call it last.
 func (d *Dir) WritePage(run *Run) error {
-	logs, keyPages, err := d.files()
-	if err != nil {
+	if err := d.writeCounterexamples(run); err != nil {
 		return err
 	}
 	withFiles := *run
-	withFiles.Path, withFiles.Logs, withFiles.KeyPages = d.path, logs, keyPages
+	withFiles.Path = d.path
+	if err := d.list(&withFiles); err != nil {
+		return err
+	}
 	return d.write(pageFile, func(w io.Writer) error { return Page(w, &withFiles) })
 }
 
@@ -264,8 +276,16 @@ func Load(path string) (*Run, error) {
 	if run.Trace, err = d.readTrace(); err != nil {
 		return nil, err
 	}
-	run.Logs, run.KeyPages, err = d.files()
-	return run, err
+	return run, d.list(run)
+}
+
+// list fills in which files are there.
+func (d *Dir) list(run *Run) (err error) {
+	if run.Logs, run.KeyPages, err = d.files(); err != nil {
+		return err
+	}
+	run.Counterexamples, err = d.counterexamples()
+	return err
 }
 
 // WriteTrace stores what happened between the nodes around a violation.

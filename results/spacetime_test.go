@@ -26,7 +26,7 @@ func TestSpacetime(t *testing.T) {
 			{At: 170, Kind: "synced", Node: 9, Peer: -1}, // no such node
 		}},
 	}
-	told := &telling{Result: &checkers.Result{Key: 0, Ops: []int{0}}, HasKey: true, Steps: []step{{Op: 0}}}
+	told := &telling{Result: &checkers.Result{Key: 0, Ops: []int{0}}, HasKey: true, Steps: []Step{{Op: 0}}}
 	p := drawSpacetime(run, told, 50)
 	messages, lost := 0, 0
 	for _, a := range p.Arrows {

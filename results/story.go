@@ -13,6 +13,9 @@ import (
 // storyWidth is where lines of the story break, in characters.
 const storyWidth = 110
 
+// mostStorySteps is how many operations a story tells.
+const mostStorySteps = 8
+
 // Story tells a run in about 25 lines of plain text, for the end of a command:
 // the verdict, what was done and broken, the claims, the first violation step
 // by step, and how to go on. The command to replay is the last line.
@@ -27,7 +30,7 @@ func Story(run *Run) string {
 		storyClaims(&b, v.Results)
 	}
 	if broken := brokenResults(run); len(broken) > 0 {
-		storyViolation(&b, tell(run, broken[0], 5, 2))
+		storyViolation(&b, tell(run, broken[0], mostStorySteps, 2))
 	}
 	b.WriteString("\n")
 	if run.Path != "" {
@@ -66,6 +69,9 @@ func title(t *Test) string {
 	}
 	if t.N > 0 {
 		what += fmt.Sprintf(" %d/%d/%d", t.N, t.R, t.W)
+	}
+	if t.World == "" { // a history from elsewhere
+		return what
 	}
 	under := t.Nemesis
 	if under == "" || under == "none" {
@@ -127,6 +133,9 @@ func facts(run *Run) []string {
 	if h == nil {
 		return append(lines, "No history was recorded.")
 	}
+	if t.World == "" {
+		return append(lines, elsewhere(h)...)
+	}
 	ran := fmt.Sprintf("Ran %s on %s with %s on %s", span(time.Duration(h.End())), counted(t.Nodes, "node", "nodes"),
 		counted(t.Clients, "client", "clients"), counted(max(t.Keys, len(h.Keys)), "key", "keys"))
 	if len(h.Phases) > 0 {
@@ -140,6 +149,24 @@ func facts(run *Run) []string {
 	n := tallyOf(h)
 	lines = append(lines, fmt.Sprintf("%s: %s ok, %s fail, %s info.", counted(len(h.Ops), "operation", "operations"), count(n.ok), count(n.fail), count(n.info)))
 	lines = append(lines, n.faults(len(h.Faults)))
+	if h.Cut != nil {
+		lines = append(lines, "The history is cut off: "+printable(h.Cut.Error()))
+	}
+	return lines
+}
+
+// elsewhere is what is known of a history that another tool recorded.
+func elsewhere(h *history.History) []string {
+	processes := map[int32]bool{}
+	for i := range h.Ops {
+		processes[h.Ops[i].Process] = true
+	}
+	n := tallyOf(h)
+	lines := []string{fmt.Sprintf("%s by %s on %s: %s ok, %s fail, %s info.", counted(len(h.Ops), "operation", "operations"),
+		counted(len(processes), "process", "processes"), counted(len(h.Keys), "key", "keys"), count(n.ok), count(n.fail), count(n.info))}
+	if len(h.Faults) > 0 {
+		lines = append(lines, n.faults(len(h.Faults)))
+	}
 	if h.Cut != nil {
 		lines = append(lines, "The history is cut off: "+printable(h.Cut.Error()))
 	}
@@ -238,12 +265,12 @@ func storyViolation(b *strings.Builder, t telling) {
 		return
 	}
 	fmt.Fprintf(b, "\nWhy %s is broken", claimText(t.Result.Claim))
-	if t.HasKey {
+	if t.Key != "" {
 		fmt.Fprintf(b, ", on key %s", printable(clip(t.Key, 40)))
 	}
 	b.WriteString("\n")
 	if t.More > 0 {
-		fmt.Fprintf(b, "     … %s before these\n", counted(t.More, "operation", "operations"))
+		fmt.Fprintf(b, "     … and %s that these rest on\n", counted(t.More, "operation", "operations"))
 	}
 	width := 0
 	for _, s := range t.Steps {
@@ -252,6 +279,13 @@ func storyViolation(b *strings.Builder, t telling) {
 	for i, s := range t.Steps {
 		head := fmt.Sprintf("  %d. %s%s  ", i+1, s.When, spaces(width-len([]rune(s.When))))
 		wrap(b, head, spaces(len([]rune(head))), s.Text)
+	}
+	switch {
+	case t.Plain:
+	case len(t.Because) > 0:
+		wrap(b, "  but  ", spaces(7), strings.Join(t.Because, "; ")+": no order explains that")
+	case t.Result.Claim == checkers.Linearizable && len(t.Steps) > 1:
+		b.WriteString("  but no order of these operations explains what was seen\n")
 	}
 	for _, f := range t.Meanwhile {
 		wrap(b, "  meanwhile  ", spaces(13), printable(f))

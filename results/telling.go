@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness/history"
@@ -17,20 +16,42 @@ type telling struct {
 	// Key is the offending key's name; HasKey is false if there is none.
 	Key    string
 	HasKey bool
-	Steps  []step
-	More   int // operations that were left out
+	Steps  []Step
+	More   int // operations that the told ones rest on, and that are not told
 	// Meanwhile are the faults in force between the first and the last step.
 	Meanwhile []string
+	// Because are the orders that contradict each other, each in a sentence
+	// with the numbers of the steps; Circle are the same for the diagram.
+	Because []string
+	Circle  []checkers.Precedence
+	// Plain says that some step already tells what is wrong.
+	Plain bool
 	// Ending is what the replicas held of the key at the end, "" if that is
 	// not the point.
 	Ending string
 }
 
-// step is one operation of a telling.
-type step struct {
-	Op   int    // index into History.Ops
-	When string // "1.204–1.209 s"
-	Text string // "process 3 read 7 through node 1, although …"
+// Step is one operation of a story.
+type Step struct {
+	Op   int    `json:"op"`   // place in History.Ops
+	When string `json:"when"` // "1.204–1.209 s"
+	Text string `json:"text"` // "process 3 read 7 through node 1, although …"
+}
+
+// Violation tells why a result of the run is broken: its operations in words, and
+// the orders that contradict each other. Both are empty for what no operations
+// show.
+func Violation(run *Run, r *checkers.Result) (steps []Step, because []string) {
+	const most = 1000
+	t := tell(run, r, most, 0)
+	return t.Steps, t.Because
+}
+
+// ViolationStory tells the same in lines of plain text.
+func ViolationStory(run *Run, r *checkers.Result) string {
+	var b strings.Builder
+	storyViolation(&b, tell(run, r, mostStorySteps, 2))
+	return strings.TrimPrefix(b.String(), "\n")
 }
 
 // tell puts the violation of a broken result into words, with so many steps and
@@ -44,36 +65,69 @@ func tell(run *Run, r *checkers.Result, mostSteps, mostFaults int) telling {
 	if r.Key >= 0 && int(r.Key) < len(h.Keys) {
 		t.Key, t.HasKey = h.Keys[r.Key], true
 	}
-	ops := opsOf(h, r)
+	all := opsOf(h, r)
+	t.Circle = checkers.Contradiction(h, all, run.Reading)
+	ops := all
 	if len(ops) > mostSteps {
-		// The last ones are where the contradiction comes out.
-		t.More = len(ops) - mostSteps
-		ops = ops[t.More:]
+		ops = mainSteps(all, t.Circle, mostSteps)
+		t.More = len(all) - len(ops)
 	}
 	var times []int64
 	for _, i := range ops {
 		times = append(times, h.Ops[i].Call, h.Ops[i].Return)
 	}
 	decimals := decimalsFor(times)
-	origins := findOrigins(h, ops)
+	why := newClauses(run, all, ops, len(r.Minimal) > 0)
 	for _, i := range ops {
-		t.Steps = append(t.Steps, tellStep(h, i, ops, origins, decimals))
+		s := tellStep(h, i, decimals)
+		if clause := why.clause(&h.Ops[i]); clause != "" {
+			s.Text += clause
+			t.Plain = true
+		}
+		t.Steps = append(t.Steps, s)
 	}
+	t.explain(h)
 	if len(ops) > 0 {
 		from, to := extent(h, ops)
 		t.Meanwhile = inForce(h, from, to, mostFaults, decimals)
 	}
-	if t.HasKey && (r.Claim == checkers.NoLostWrites || r.Claim == checkers.Converges) {
+	if t.HasKey && endsMatter(r.Claim) {
 		t.Ending = endStates(run, r.Key)
 	}
 	return t
 }
 
-// opsOf gives the operations a result points at, in order of their calls.
-// Indices out of range, from a damaged file, are left out.
+// endsMatter says that a claim is about what replicas hold at the end.
+func endsMatter(c checkers.Claim) bool {
+	return c == checkers.NoLostWrites || c == checkers.Converges
+}
+
+// mainSteps chooses what is told of many operations: those of the circle if they
+// are few enough, or else the last ones, where the contradiction comes out.
+func mainSteps(all []int, circle []checkers.Precedence, most int) []int {
+	in := map[int]bool{}
+	for _, o := range circle {
+		in[o.Before], in[o.After] = true, true
+		if o.Why == checkers.Replaced || o.Why == checkers.Hidden {
+			in[o.Writer], in[o.Reader] = true, true
+		}
+	}
+	delete(in, checkers.Initially)
+	if len(in) == 0 || len(in) > most {
+		return all[len(all)-most:]
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(i int) bool { return !in[i] })
+}
+
+// opsOf gives the operations of the smallest violation, or those a result points
+// at where none was looked for, in order of their calls. Indices out of range,
+// from a damaged file, are left out.
 func opsOf(h *history.History, r *checkers.Result) []int {
-	var ops []int
-	for _, i := range r.Ops {
+	ops, named := []int(nil), r.Minimal
+	if len(named) == 0 {
+		named = r.Ops
+	}
+	for _, i := range named {
 		if i >= 0 && i < len(h.Ops) {
 			ops = append(ops, i)
 		}
@@ -100,49 +154,14 @@ func extent(h *history.History, ops []int) (from, to int64) {
 	return from, to
 }
 
-// place is a value of a key.
-type place struct {
-	key   int32
-	value history.Value
-}
-
-// origin is who wrote a value.
-type origin struct {
-	op      *history.Op // nil: nobody
-	several bool        // more than one; nothing can be said
-}
-
-// findOrigins looks for the writers of all values that ops write or see.
-func findOrigins(h *history.History, ops []int) map[place]origin {
-	origins := map[place]origin{}
-	for _, i := range ops {
-		o := &h.Ops[i]
-		if v, ok := observed(o); ok {
-			origins[place{o.Key, v}] = origin{}
-		}
-		if v, ok := written(o); ok {
-			origins[place{o.Key, v}] = origin{}
-		}
-	}
-	for i := range h.Ops {
-		o := &h.Ops[i]
-		v, ok := written(o)
-		if !ok {
-			continue
-		}
-		p := place{o.Key, v}
-		if was, wanted := origins[p]; wanted {
-			origins[p] = origin{op: o, several: was.op != nil}
-		}
-	}
-	return origins
-}
-
-func tellStep(h *history.History, i int, ops []int, origins map[place]origin, decimals int) step {
+func tellStep(h *history.History, i int, decimals int) Step {
 	o := &h.Ops[i]
-	s := step{Op: i, When: stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"}
-	if o.Return == history.Never {
+	s := Step{Op: i, When: stamp(o.Call, decimals) + "–" + stamp(o.Return, decimals) + " s"}
+	switch {
+	case o.Return == history.Never:
 		s.When = "from " + stamp(o.Call, decimals) + " s"
+	case decimals == 9 && o.Return < 1e6: // a history without a clock counts events
+		s.When = fmt.Sprintf("%d–%d ns", o.Call, o.Return)
 	}
 	s.Text = fmt.Sprintf("process %d %s", o.Process, deed(h, o))
 	if o.Node >= 0 {
@@ -153,64 +172,7 @@ func tellStep(h *history.History, i int, ops []int, origins map[place]origin, de
 			s.Text += " (" + clip(printable(e), 60) + ")"
 		}
 	}
-	s.Text += contradiction(h, o, ops, origins)
 	return s
-}
-
-// contradiction says why it is wrong that o saw what it saw, as far as the
-// other operations show it plainly; otherwise it is "". It only states what is
-// certain: that one write preceded another is said only if it ended before the
-// other was called.
-func contradiction(h *history.History, o *history.Op, ops []int, origins map[place]origin) string {
-	v, ok := observed(o)
-	if !ok {
-		return ""
-	}
-	from := origins[place{o.Key, v}]
-	switch {
-	case from.several:
-		return ""
-	case from.op == nil && v != history.Nil:
-		return ", which no operation had written"
-	case from.op != nil && from.op.Outcome == history.Fail:
-		return ", although writing it had failed"
-	case from.op != nil && from.op.Call > o.Return:
-		return fmt.Sprintf(", %s before anyone began to write it", span(time.Duration(from.op.Call-o.Return)))
-	}
-	// older says that v was certainly written before w was.
-	older := func(w *history.Op) bool {
-		return from.op == nil || from.op.End() < w.Call
-	}
-	var acked, seen *history.Op
-	for _, j := range ops {
-		p := &h.Ops[j]
-		if p.Key != o.Key || p.End() >= o.Call {
-			continue
-		}
-		if w, ok := written(p); ok && p.Outcome == history.OK && w != v && older(p) {
-			if acked == nil || acked.Return < p.Return {
-				acked = p
-			}
-		}
-		if w, ok := observed(p); ok && w != v && w != history.Nil {
-			if seen == nil || seen.Return < p.Return {
-				seen = p
-			}
-		}
-	}
-	switch {
-	case acked != nil:
-		w, _ := written(acked)
-		return fmt.Sprintf(", although %s had been acknowledged %s earlier", valueText(h, w), span(time.Duration(o.Call-acked.Return)))
-	case seen != nil:
-		w, _ := observed(seen)
-		who := fmt.Sprintf("process %d", seen.Process)
-		if seen.Process == o.Process {
-			who = "it"
-		}
-		return fmt.Sprintf(", %s after %s had read %s", span(time.Duration(o.Call-seen.Return)), who, valueText(h, w))
-	}
-	return ""
 }
 
 // inForce names the faults between two times.

@@ -141,6 +141,14 @@ func seenText(h *history.History, v history.Value) string {
 	return listText(h, h.Lists[v])
 }
 
+// rawText is a text of the history as it is, "" for none.
+func rawText(h *history.History, v history.Value) string {
+	if v < 0 || int64(v) >= int64(len(h.Texts)) {
+		return ""
+	}
+	return h.Texts[v]
+}
+
 // clip keeps the beginning of a long text.
 func clip(s string, runes int) string {
 	n := 0
@@ -192,6 +200,8 @@ func written(o *history.Op) (history.Value, bool) {
 		return o.Arg, true
 	case history.CAS:
 		return o.Arg2, true
+	case history.Delete:
+		return history.Nil, true
 	}
 	return history.Nil, false
 }

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness/history"
@@ -24,6 +28,12 @@ standard input. For each file one line is printed: FILE: held|broken|unknown.
 The worst of them is the exit status. With --claims there is a line for each
 claim below it; without, linearizability is judged, by the model.
 
+Of a history that is broken, -v tells the smallest violation: operations none of
+which can be left out. --json has them too, and --out keeps them as a history of
+its own, which check judges the same, beside a page with a diagram.
+
+Claims about what replicas hold at the end need a run directory.
+
 Tools differ in what they write when nothing is known, so say what yours means:
   --failed-cas observed   a failed compare-and-set saw another value (etcd logs)
   --failed-cas dropped    it tells nothing (Knossos)
@@ -31,125 +41,260 @@ Tools differ in what they write when nothing is known, so say what yours means:
   --nil-read any          the value read was not recorded (Knossos)`
 
 func checkCommand() *cobra.Command {
-	var model, initial, failedCAS, nilRead, memory, claimList string
-	var timeLimit time.Duration
-	var asJSON, verbose bool
+	var k check
+	var initial, failedCAS, nilRead, memory, claimed string
 	c := &cobra.Command{
 		Use:   "check --model MODEL FILE…",
 		Short: "judge recorded histories",
 		Long:  checkHelp,
 		Example: `  assay check --model cas-register --failed-cas observed etcd_000.log
-  assay check --model kv history.edn
+  assay check --model kv -v history.edn
+  assay check --model register --out results/checked history.jsonl
   assay check --model register results/runs/abd-1/history.assay
   assay check --claims regular,read-your-writes,monotonic-reads history.jsonl`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
-			opts := checkers.Options{Model: model, FailedCAS: checkers.FailedCAS(failedCAS), NilRead: checkers.NilRead(nilRead)}
+			k.opts.FailedCAS, k.opts.NilRead = checkers.FailedCAS(failedCAS), checkers.NilRead(nilRead)
 			if initial != "" {
 				v, err := parseInitial(initial)
 				if err != nil {
 					return err
 				}
-				opts.Initial = &v
+				k.opts.Initial = &v
 			}
-			if err := opts.Validate(); err != nil {
+			if err := k.opts.Validate(); err != nil {
 				return err
 			}
 			bytes, err := parseBytes(memory)
 			if err != nil {
 				return err
 			}
-			budget := checkers.Budget{Time: timeLimit, Memory: bytes}
-			if claimList != "" {
-				claims, err := parseClaims(claimList)
-				if err != nil {
+			k.budget.Memory = bytes
+			k.claims, k.listed = []checkers.Claim{checkers.Linearizable}, claimed != ""
+			switch {
+			case k.listed:
+				if k.claims, err = parseClaims(claimed); err != nil {
 					return err
 				}
-				return checkClaims(c, files, claims, opts, budget, asJSON, verbose)
-			}
-			if model == "" {
+			case k.opts.Model == "":
 				return fmt.Errorf("say what the history is of with --model (%s), or what to judge with --claims", strings.Join(checkers.Models(), ", "))
 			}
-			worst, failed := checkers.Held, false
-			for _, name := range files {
-				r, err := checkFile(name, opts, budget)
-				if err != nil {
-					failed = true
-					fmt.Fprintln(os.Stderr, "assay:", err)
-					continue
+			c.Flags().Visit(func(f *pflag.Flag) {
+				if f.Name != "out" && f.Name != "json" && f.Name != "verbose" {
+					k.flags = append(k.flags, "--"+f.Name, f.Value.String())
 				}
-				worst = checkers.Worst(worst, r.Verdict)
-				if err := printCheck(c.OutOrStdout(), name, r, asJSON, verbose); err != nil {
-					return err
-				}
-			}
-			if failed && worst != checkers.Broken {
-				return status{results.ExitFailed}
-			}
-			return exit(worst, nil)
+			})
+			return k.all(c.OutOrStdout(), files)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
-	f.StringVar(&claimList, "claims", "", "what to judge instead of linearizability alone, such as linearizable,regular,monotonic-reads")
+	f.StringVar(&k.opts.Model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
+	f.StringVar(&claimed, "claims", "", "what to judge instead of linearizability alone, such as linearizable,regular,monotonic-reads")
 	f.StringVar(&initial, "initial", "", "the value of every key before the first operation: a number, or nil (default nil)")
 	f.StringVar(&failedCAS, "failed-cas", string(checkers.DropFailedCAS), "what a failed compare-and-set tells: observed, dropped")
 	f.StringVar(&nilRead, "nil-read", string(checkers.NilAbsent), "what a read of nil tells: absent, any")
-	f.DurationVar(&timeLimit, "time", time.Minute, "how long one file may take before the answer is unknown; 0: no bound")
+	f.DurationVar(&k.budget.Time, "time", time.Minute, "how long one file may take before the answer is unknown; 0: no bound")
 	f.StringVar(&memory, "memory", "4GiB", "how much memory one file may take before the answer is unknown; 0: no bound")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object a file")
-	f.BoolVarP(&verbose, "verbose", "v", false, "print the reason too")
+	f.StringVar(&k.out, "out", "", "keep a directory for each file in this one: the history, the verdicts, a page, and the smallest violation")
+	f.BoolVar(&k.asJSON, "json", false, "print one JSON object a file")
+	f.BoolVarP(&k.verbose, "verbose", "v", false, "print the reason too, and of what is broken the smallest violation")
 	return c
 }
 
-// checkFile reads and judges one history; of a run directory, its history.
-func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.Result, error) {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		dir, err := results.Open(name)
-		if err != nil {
-			return checkers.Result{}, err
-		}
-		name = dir.HistoryPath()
-	}
-	var r io.Reader = os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return checkers.Result{}, err
-		}
-		defer f.Close()
-		r = f
-	}
-	h, err := history.Import(r, name)
-	if err != nil {
-		return checkers.Result{}, err
-	}
-	res := checkers.CheckModel(h, opts.Model, opts, b)
-	if h.Cut != nil && res.Verdict == checkers.Held {
-		res.Verdict = checkers.Unknown
-		res.Reason = fmt.Sprintf("held as far as it can be read: %v", h.Cut)
-	}
-	return res, nil
+// check is one call of the command.
+type check struct {
+	opts            checkers.Options
+	budget          checkers.Budget
+	claims          []checkers.Claim
+	listed          bool     // the claims were named
+	flags           []string // that decide the verdict, as they were given
+	out             string
+	asJSON, verbose bool
 }
 
-func printCheck(w io.Writer, name string, r checkers.Result, asJSON, verbose bool) error {
-	if asJSON {
-		return json.NewEncoder(w).Encode(struct {
-			File string `json:"file"`
-			checkers.Result
-		}{name, r})
+// all judges files; the worst verdict is the status.
+func (k *check) all(w io.Writer, files []string) error {
+	worst, failed := checkers.Held, false
+	for _, name := range files {
+		run, err := k.file(name)
+		if err != nil {
+			failed = true
+			fmt.Fprintln(os.Stderr, "assay:", err)
+			continue
+		}
+		worst = checkers.Worst(worst, run.Verdicts.Verdict)
+		if err := k.print(w, name, run); err != nil {
+			return err
+		}
 	}
-	if _, err := fmt.Fprintf(w, "%s: %s\n", name, r.Verdict); err != nil {
+	if failed && worst != checkers.Broken {
+		return status{results.ExitFailed}
+	}
+	return exit(worst, nil)
+}
+
+// file reads and judges one history; of a run directory, its history.
+func (k *check) file(name string) (*results.Run, error) {
+	run, err := readHistory(name)
+	if err != nil {
+		return nil, err
+	}
+	in := checkers.Input{History: run.History, Settled: -1}
+	if run.Replicas != nil {
+		in.Replicas, in.Settled = run.Replicas.States, run.Replicas.Settled
+	}
+	judge := checkers.JudgeOptions{
+		Linearizable: k.opts, Fresh: k.opts, Values: k.opts, Durability: checkers.DurabilityOptions{Options: k.opts},
+		Sessions: checkers.SessionOptions{Options: k.opts}, Staleness: checkers.StalenessOptions{Options: k.opts},
+	}
+	run.Reading, run.Verdicts = k.opts, &results.Verdicts{Results: checkers.Check(in, k.claims, k.budget, judge)}
+	for i := range run.Verdicts.Results {
+		r := &run.Verdicts.Results[i]
+		if cut := run.History.Cut; cut != nil && r.Verdict == checkers.Held {
+			r.Verdict = checkers.Unknown
+			r.Reason = fmt.Sprintf("held as far as it can be read: %v", cut)
+		}
+	}
+	run.Verdicts.Verdict = checkers.Overall(run.Verdicts.Results)
+	if k.asJSON || k.verbose || k.out != "" {
+		judge.Minimize(in, run.Verdicts.Results, checkers.MinimizeOptions{})
+	}
+	if k.out == "" {
+		return run, nil
+	}
+	return run, k.keep(name, run)
+}
+
+// readHistory reads a file, or a run directory with what its replicas held.
+func readHistory(name string) (*results.Run, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		run, err := results.Load(name)
+		if err == nil && run.History == nil {
+			err = fmt.Errorf("%s holds no history", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &results.Run{History: run.History, Replicas: run.Replicas}, nil
+	}
+	h, err := importFrom(name, "")
+	if err != nil {
+		return nil, err
+	}
+	return &results.Run{History: h}, nil
+}
+
+// keep leaves a directory of one file's history, like that of a run.
+func (k *check) keep(name string, run *results.Run) error {
+	short := "stdin"
+	if name != "-" {
+		short = filepath.Base(filepath.Clean(name))
+	}
+	dir, err := results.Create(k.out, short)
+	if err != nil {
 		return err
 	}
+	run.Path = dir.Path()
+	run.Test = results.Test{Name: name, Workload: k.opts.Model, Claims: k.claims, Assay: results.ThisBuild(),
+		Replay: append(append([]string{"assay", "check"}, k.flags...), name)}
+	sum := run.History.Hash()
+	run.Verdicts.HistoryHash = hex.EncodeToString(sum[:])
+	if err := dir.WriteTest(run.Test); err != nil {
+		return err
+	}
+	w, err := dir.CreateHistory()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(history.Encode(w, run.History), w.Close()); err != nil {
+		return err
+	}
+	if err := dir.WriteVerdicts(*run.Verdicts); err != nil {
+		return err
+	}
+	if run.Replicas != nil {
+		if err := dir.WriteReplicas(*run.Replicas); err != nil {
+			return err
+		}
+	}
+	for _, r := range run.Verdicts.Results {
+		if r.Claim != checkers.Linearizable || r.Verdict != checkers.Broken || r.Key < 0 {
+			continue
+		}
+		_, err := dir.WriteKeyPage(r.Key, func(w io.Writer) error {
+			return checkers.Visualize(w, run.History, r.Key, r.Ops, checkers.VisualizeOptions{Options: k.opts})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return dir.WritePage(run)
+}
+
+// checked is what --json prints of one claim.
+type checked struct {
+	checkers.Result
+	// Story is the smallest violation, an operation each; Because is why no
+	// order explains them, by their numbers from 1.
+	Story   []results.Step `json:"story,omitempty"`
+	Because []string       `json:"because,omitempty"`
+}
+
+func (k *check) print(w io.Writer, name string, run *results.Run) error {
+	if k.asJSON {
+		return k.printJSON(w, name, run)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", name, run.Verdicts.Verdict)
+	all := run.Verdicts.Results
 	switch {
-	case verbose:
-		_, err := fmt.Fprintf(w, "  %s\n", r.Reason)
+	case k.listed:
+		printClaims(&b, all, k.verbose)
+	case k.verbose:
+		fmt.Fprintf(&b, "  %s\n", all[0].Reason)
+	}
+	for i := range all {
+		if k.verbose && all[i].Verdict == checkers.Broken {
+			for line := range strings.Lines(results.ViolationStory(run, &all[i])) {
+				b.WriteString("  " + line)
+			}
+		}
+	}
+	if run.Path != "" && k.verbose {
+		fmt.Fprintf(&b, "  kept in %s\n", run.Path)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
 		return err
-	case r.Verdict == checkers.Unknown:
-		fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, r.Reason)
+	}
+	if !k.listed && !k.verbose && all[0].Verdict == checkers.Unknown {
+		fmt.Fprintf(os.Stderr, "assay: %s: %s\n", name, all[0].Reason)
 	}
 	return nil
+}
+
+// printJSON prints one claim as it is, and named ones as a list.
+func (k *check) printJSON(w io.Writer, name string, run *results.Run) error {
+	var all []checked
+	for i := range run.Verdicts.Results {
+		c := checked{Result: run.Verdicts.Results[i]}
+		if c.Verdict == checkers.Broken {
+			c.Story, c.Because = results.Violation(run, &c.Result)
+		}
+		all = append(all, c)
+	}
+	if !k.listed {
+		return json.NewEncoder(w).Encode(struct {
+			File string `json:"file"`
+			checked
+			Path string `json:"path,omitempty"` // of the directory
+		}{name, all[0], run.Path})
+	}
+	return json.NewEncoder(w).Encode(struct {
+		File    string           `json:"file"`
+		Verdict checkers.Verdict `json:"verdict"`
+		Results []checked        `json:"results"`
+		Path    string           `json:"path,omitempty"`
+	}{name, run.Verdicts.Verdict, all, run.Path})
 }
 
 func parseInitial(s string) (history.Value, error) {

@@ -31,6 +31,9 @@ func TestCheckClaims(t *testing.T) {
   no-lost-element     broken   1 of 1 element broken (21–100 %), first on key "s": process 0's add of 1 (1 ns to 2 ns) was seen by process 1's read of all: [1] (3 ns to 4 ns), and neither process 1's read of all: [] (5 ns to 6 ns) nor any later read sees it
                                lost after: p50 1e-06, p95 1e-06, p99 1e-06, max 1e-06 ms, of 1
   no-duplicate        held     1 element, none of which was seen twice at once
+  Why no-lost-element is broken, on key s
+    1. 1–2 ns  process 0 added 1
+    2. 5–6 ns  process 1 read [], although 1 had been added 3 ns earlier
 `, stdout)
 
 	write("register.jsonl", `{"type":"invoke","process":0,"f":"write","key":"x","value":3,"time":1000}

@@ -70,7 +70,7 @@ operation, and answers each claim with held, broken or unknown. It ships with a
 reference quorum store, so that N, R and W and the claims people make about
 them can be compared.
 
-Exit status of run, matrix, check and replay: 0 everything held, 1 a claim was
+Exit status of run, shrink, matrix, check and replay: 0 everything held, 1 a claim was
 broken, 2 unknown (nothing or too little was tested, a fault did not bite, a
 budget ran out), 3 the run itself failed.`
 
@@ -86,6 +86,6 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(matrixCommand(), runCommand(), replayCommand(), checkCommand(), nodeCommand(), clusterCommand(), membersCommand(), nightlyCommand(), serveCommand(), compareCommand())
+	root.AddCommand(matrixCommand(), runCommand(), replayCommand(), shrinkCommand(), checkCommand(), convertCommand(), nodeCommand(), clusterCommand(), membersCommand(), nightlyCommand(), serveCommand(), compareCommand())
 	return root
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
@@ -77,10 +78,13 @@ func runCommand() *cobra.Command {
 	fl.IntVar(&spec.Clients, "clients", spec.Clients, "operations in flight at most")
 	fl.Float64Var(&spec.Rate, "rate", spec.Rate, "operations a second in all; 0: as fast as they go")
 	fl.IntVar(&spec.Keys, "keys", spec.Keys, "keys in use at a time")
+	fl.IntVar(&spec.MaxOps, "max-ops", 0, "operations after which the clients stop; 0: no bound")
+	fl.BoolVar(&spec.PlainDelays, "plain-delays", false, "every message and every sync of the simulator takes the same time")
 	fl.DurationVar(&spec.OpTimeout, "op-timeout", spec.OpTimeout, "how long a client waits for an operation")
 	fl.DurationVar(&spec.Settle, "settle", spec.Settle, "how long the replicas may take to agree at the end")
 	fl.StringVar(&f.claims, "claims", "", "claims to judge, see above; all: each of them (default: what people claim of the profile)")
 	fl.StringVar(&f.out, "out", runsDir, "where the run directory goes")
+	fl.BoolVar(&f.shrink, "shrink", false, "of a simulated run that broke a claim, look for a smaller one that breaks it too, and tell that; see assay shrink")
 	fl.BoolVar(&f.asJSON, "json", false, "print the verdicts as JSON, and no progress")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress")
 	return c
@@ -91,6 +95,7 @@ type runFlags struct {
 	duration      time.Duration
 	claims, out   string
 	asJSON, quiet bool
+	shrink        bool
 }
 
 // complete turns flags into a spec.
@@ -140,6 +145,10 @@ func runOne(ctx context.Context, s experiment.Spec, f runFlags) error {
 	}
 	if out == nil {
 		return err
+	}
+	if f.shrink && err == nil && out.Verdict == checkers.Broken && s.World == experiment.Sim {
+		k := shrink{root: f.out, limit: shrinkTime, asJSON: f.asJSON, quiet: f.quiet}
+		return k.run(ctx, dir.Path())
 	}
 	if err := report(os.Stdout, dir, f.asJSON); err != nil {
 		return err

@@ -38,6 +38,10 @@ type builder struct {
 	values     kind
 	valuesLine int
 	nemeses    map[string]int // running fault of each name
+	// lists are what reads saw that turned out to be reads of all, by
+	// operation; collections are the keys of those.
+	lists       map[int]Value
+	collections map[int32]bool
 }
 
 // pending is an invocation that waits for its completion.
@@ -58,11 +62,27 @@ func newBuilder(ties bool) *builder {
 		last:    -1,
 		open:    make(map[int32]pending),
 		nemeses: make(map[string]int),
+
+		lists:       make(map[int]Value),
+		collections: make(map[int32]bool),
 	}
 }
 
-// history ends the import.
-func (b *builder) history() *History { return b.r.History() }
+// history ends the import. A read tells only when it completes that it is one of
+// all values, so they become such now: every read of a key of which one saw a
+// list, but for those that saw a single value.
+func (b *builder) history() *History {
+	h := b.r.History()
+	for i := range h.Ops {
+		if o := &h.Ops[i]; o.F == Read && o.Out == Nil && b.collections[o.Key] {
+			o.F = ReadAll
+			if l, saw := b.lists[i]; saw {
+				o.Out = l
+			}
+		}
+	}
+	return h
+}
 
 func (b *builder) add(e event) error {
 	at, err := b.time(e)
@@ -164,8 +184,8 @@ func (b *builder) invoke(e event, at int64) error {
 		}
 	case Read:
 		// Some files name the value that the read will see, some do not.
-		if k := e.value.kind; k == kindList || k == kindMap {
-			err = fmt.Errorf("a read of %v; only single values can be read", e.value)
+		if e.value.kind == kindMap {
+			err = fmt.Errorf("a read of %v; only single values and lists of them can be read", e.value)
 		}
 	}
 	if err != nil {
@@ -220,6 +240,11 @@ func (b *builder) output(e event, p pending, outcome Outcome) (Value, error) {
 	}
 	switch p.op.F {
 	case Read:
+		if k := e.value.kind; outcome == OK && (k == kindList || k == kindSet) {
+			l, err := b.list(e.value)
+			b.lists[p.id], b.collections[p.op.Key] = l, true
+			return Nil, err
+		}
 		if outcome == OK {
 			return b.value(e.value)
 		}
@@ -320,7 +345,7 @@ func (b *builder) list(d datum) (Value, error) {
 	if d.isNil() {
 		return Nil, nil
 	}
-	if d.kind != kindList {
+	if d.kind != kindList && d.kind != kindSet {
 		return Nil, fmt.Errorf("read-all sees a list like [1 2], not %v", d)
 	}
 	l := make(List, 0, len(d.items))

@@ -16,6 +16,7 @@ const (
 	kindText
 	kindKeyword // EDN only; text without the colon
 	kindList
+	kindSet   // EDN only
 	kindMap   // keys and values in turn
 	kindOther // well-formed, but of no use in a history; text as written
 )
@@ -55,6 +56,8 @@ func (d datum) String() string {
 		return "[" + strings.Join(parts, " ") + "]"
 	case kindMap:
 		return "a map"
+	case kindSet:
+		return "a set"
 	}
 	return short(d.text)
 }

@@ -148,7 +148,12 @@ func (e *event) who(d datum) error {
 
 // ExportEDN writes the operations and faults as Jepsen does: a vector of maps,
 // an event each. A compare-and-set that failed and told what it saw has that
-// under :seen. Texts must be valid UTF-8.
+// under :seen. A read of all is a :read of a vector, as of sets in Jepsen; where
+// that could not be told from a read of one value it is :read-all. Texts must be
+// valid UTF-8.
+//
+// What EDN cannot say is lost: phases, which nodes a fault is on and what proved
+// it, the order of keys, and that times are equal.
 //
 // EDN histories have no ties, only an order. Events of one instant are written
 // so that operations that overlap in our closed intervals overlap there too. An
@@ -166,9 +171,10 @@ func ExportEDN(w io.Writer, h *History) error {
 	b := bufio.NewWriterSize(w, 64<<10)
 	var line []byte
 	sep := "["
+	lists := listed(h)
 	for _, m := range order {
 		b.WriteString(sep)
-		line = appendEDN(line[:0], h, m)
+		line = appendEDN(line[:0], h, m, lists)
 		// Errors of b stick: Flush reports them.
 		b.Write(line)
 		sep = "\n "
@@ -183,7 +189,25 @@ func ExportEDN(w io.Writer, h *History) error {
 	return nil
 }
 
-func appendEDN(b []byte, h *History, m moment) []byte {
+// listed gives the keys whose reads all are of lists, one of which is there to
+// show it. Jepsen has no other word for these than :read.
+func listed(h *History) map[int32]bool {
+	lists, single := make(map[int32]bool), make(map[int32]bool)
+	for i := range h.Ops {
+		switch o := &h.Ops[i]; {
+		case o.F == Read:
+			single[o.Key] = true
+		case o.F == ReadAll && o.Outcome == OK && o.Out != Nil:
+			lists[o.Key] = true
+		}
+	}
+	for k := range single {
+		delete(lists, k)
+	}
+	return lists
+}
+
+func appendEDN(b []byte, h *History, m moment, lists map[int32]bool) []byte {
 	if m.kind >= faultStarts {
 		f := &h.Faults[m.index]
 		verb, said := "start-", strings.TrimSpace(f.Detail+" "+f.Effect.Evidence)
@@ -207,7 +231,11 @@ func appendEDN(b []byte, h *History, m moment) []byte {
 		b = append(b, o.Outcome.String()...)
 	}
 	b = append(b, ", :f :"...)
-	b = append(b, o.F.String()...)
+	f := o.F
+	if f == ReadAll && lists[o.Key] {
+		f = Read
+	}
+	b = append(b, f.String()...)
 	b = append(b, ", :value "...)
 	switch {
 	case o.F == Read && m.kind == returns:

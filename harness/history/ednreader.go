@@ -255,7 +255,7 @@ func (e *ednReader) tagged(d datum, depth int) (datum, error) {
 	switch {
 	case c == '{':
 		e.take()
-		d.kind, d.text = kindOther, "a set"
+		d.kind = kindSet
 		return e.collection(c, d, depth)
 	case c == '#':
 		// ##Inf, ##NaN

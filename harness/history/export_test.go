@@ -130,6 +130,71 @@ func TestEDNKeepsPrecedence(t *testing.T) {
 	})
 }
 
+// Where no two events share an instant, EDN loses nothing of any operation.
+func TestEDNLosesNothingOfOperations(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := genHistory(t)
+		order, err := timeline(h)
+		require.NoError(t, err)
+		for i, m := range order {
+			if at := int64(1000 + 7*i); m.kind == invokes {
+				h.Ops[m.index].Call = at
+			} else {
+				h.Ops[m.index].Return = at
+			}
+		}
+		// In the order in which they are called now.
+		slices.SortStableFunc(h.Ops, func(a, b Op) int { return int(a.Call - b.Call) })
+		for _, f := range []Format{FormatEDN, FormatJSONL, FormatAssay, FormatEDN} {
+			var b bytes.Buffer
+			require.NoError(t, Export(&b, h, f))
+			got, err := ImportAs(&b, "h", f)
+			require.NoError(t, err)
+			require.Equal(t, facts(h), facts(got), "%s", f)
+			h = got
+		}
+	})
+}
+
+// A set is read in EDN as Jepsen reads it, and comes back as what it was; where a
+// key is read in both ways the words differ.
+func TestEDNReadsOfAll(t *testing.T) {
+	set := &History{Keys: []string{"s"}, Lists: []List{{1, 2}}, Ops: []Op{
+		{F: ReadAll, Process: 0, Node: -1, Call: 0, Return: 1, Out: Nil, Outcome: OK},
+		{F: Add, Arg: 1, Process: 0, Node: -1, Call: 2, Return: 3, Out: Nil, Outcome: OK},
+		{F: ReadAll, Process: 0, Node: -1, Call: 4, Return: 5, Out: 0, Outcome: OK},
+		{F: ReadAll, Process: 0, Node: -1, Call: 6, Return: 7, Out: Nil, Outcome: Fail},
+	}}
+	both := *set
+	both.Ops = append(slices.Clone(set.Ops), Op{F: Read, Process: 0, Node: -1, Call: 8, Return: 9, Out: 3, Outcome: OK})
+	for h, word := range map[*History]string{set: ":f :read, :value [1 2]", &both: ":f :read-all, :value [1 2]"} {
+		var b bytes.Buffer
+		require.NoError(t, ExportEDN(&b, h))
+		require.Contains(t, b.String(), word)
+		require.Equal(t, facts(h), facts(importText(t, b.String())))
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for name, want := range map[string]Format{"a.assay": FormatAssay, "b/A.JSONL": FormatJSONL, "x.ndjson": FormatJSONL, "y.edn": FormatEDN, "z.log": FormatLog} {
+		got, ok := FormatOf(name)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	_, ok := FormatOf("history.txt")
+	require.False(t, ok)
+	h := &History{Keys: []string{"x"}, Phases: []Phase{{"a", 0, 9}}, Faults: []Fault{{Kind: "kill"}}, Ops: []Op{
+		{F: Read, Process: 0, Call: 1, Return: 1, Out: Nil, Outcome: OK}}}
+	require.Len(t, Lost(h, FormatEDN), 3)
+	require.Empty(t, Lost(h, FormatJSONL))
+	require.ErrorContains(t, Export(nil, h, FormatLog), "write edn")
+	require.ErrorContains(t, Export(nil, h, "xml"), `unknown format "xml"`)
+	_, err := ImportAs(strings.NewReader("[]"), "h", "xml")
+	require.ErrorContains(t, err, `h:1: unknown format "xml"`)
+	_, err = ImportAs(strings.NewReader("[]"), "h", FormatJSONL)
+	require.Error(t, err)
+}
+
 func TestExportGolden(t *testing.T) {
 	var file bytes.Buffer
 	h := everything(&file)
@@ -190,6 +255,7 @@ func FuzzImport(f *testing.F) {
 	for _, s := range []string{
 		"[{:process 0, :type :invoke, :f :cas, :value [1 2]} ; c\n {:process 0, :type :fail, :f :cas, :seen 3, :error \"x\", :time 9}]",
 		"{:process 0 :type :invoke :f :txn :value [[:read :x nil] [:w y 2]]} #_ 3 #tag {:process :nemesis :type :info :f :start}",
+		"{:process 0 :type :invoke :f :add :value 1}{:process 0 :type :ok :f :add}{:process 0 :type :invoke :f :read}{:process 0 :type :ok :f :read :value #{1 2}}",
 		"INFO  jepsen.util - 3\t:invoke\t:append\t\"a\\n\\u0041\"\nINFO  jepsen.util - 3\t:info\t:append\t:timed-out\n",
 		`{"type":"history","version":1,"keys":["x"]}` + "\n" + `{"type":"invoke","process":3,"f":"write","value":1,"time":5}` + "\n" + `{"type":"ok","process":3,"f":"write","time":6}`,
 		`{"type":"fault","kind":"kill","start":3,"end":2}` + "\n" + `{"type":"phase","name":"a","start":3}` + "\n" + `{"type":"end","time":9}`,

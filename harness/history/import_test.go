@@ -234,7 +234,8 @@ func TestImportHostile(t *testing.T) {
 		{"cas of three", "{:process 0 :type :invoke :f :cas :value [1 2 3]}", 1, "cas needs two values"},
 		{"append of a number", "{:process 0 :type :invoke :f :append :value 1}", 1, "append needs a text"},
 		{"numbers and texts", inv + "{:process 1 :type :invoke :f :write :value \"1\"}", 2, `value "1" is of another kind than the one of line 1`},
-		{"read of a list", "{:process 0 :type :invoke :f :read}\n{:process 0 :type :ok :f :read :value [1 2]}", 2, "[1 2] is no value"},
+		{"read of a list of lists", "{:process 0 :type :invoke :f :read}\n{:process 0 :type :ok :f :read :value [1 [2]]}", 2, "[2] is no value"},
+		{"read of a map", "{:process 0 :type :invoke :f :read}\n{:process 0 :type :ok :f :read :value {1 2}}", 2, "a map is no value"},
 		{"read of a keyword", "{:process 0 :type :invoke :f :read}\n{:process 0 :type :ok :f :read :value :timed-out}", 2, ":timed-out is no value"},
 		{"bad transaction", "{:process 0 :type :invoke :f :txn :value [[:append :x 1]]}", 1, "a read or a write, not :append"},
 		{"another transaction", "{:process 0 :type :invoke :f :txn :value [[:read :x nil]]}{:process 0 :type :ok :f :txn :value [[:read :y 1]]}", 1, "not the one of line 1"},
@@ -333,4 +334,21 @@ func TestImportOwnFormatUpToTheCut(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, h.Ops, 1)
 	require.Error(t, h.Cut)
+}
+
+// Jepsen's tests of sets read with :read, which tells only when it is done that
+// it is a read of all. Reads of the same key that saw nothing are such too.
+func TestImportReadsOfAll(t *testing.T) {
+	h := importText(t, `[{:process 0 :type :invoke :f :read} {:process 0 :type :ok :f :read :value nil}
+{:process 1 :type :invoke :f :add :value 3} {:process 1 :type :ok :f :add :value 3}
+{:process 2 :type :invoke :f :read :value nil} {:process 2 :type :ok :f :read :value #{3}}
+{:process 3 :type :invoke :f :read} {:process 3 :type :info :f :read :error :timeout}
+{:process 4 :type :invoke :f :read} {:process 4 :type :ok :f :read :value [3 4]}
+{:process 4 :type :invoke :f :read :key "n"} {:process 4 :type :ok :f :read :value 9}]`)
+	var got []string
+	for i := range h.Ops {
+		got = append(got, h.Ops[i].F.String()+" "+h.Ops[i].Out.String())
+	}
+	require.Equal(t, []string{"read-all nil", "add nil", "read-all 0", "read-all nil", "read-all 1", "read 9"}, got)
+	require.Equal(t, []List{{3}, {3, 4}}, h.Lists)
 }

@@ -22,6 +22,9 @@ type Options struct {
 	Progress func(harness.Snapshot)
 	// Logf takes what the user should know, such as a slow image build.
 	Logf func(format string, args ...any)
+	// Replay are the words of the command that runs it again, where those of
+	// the spec do not say it all.
+	Replay []string
 	// Self are the arguments that make the running program a node; see
 	// sut.System.RunSelf. Nil if none do.
 	Self []string
@@ -44,6 +47,10 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	about := s.describe(p)
+	if o.Replay != nil {
+		about.Replay = o.Replay
+	}
 	judge := s.judging()
 	out, err := trial.Run(ctx, test, trial.Options{
 		Start: func(ctx context.Context) (harness.World, error) {
@@ -53,7 +60,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Judge:    judge,
 		Budget:   s.Budget,
 		Dir:      o.Dir,
-		Describe: s.describe(p),
+		Describe: about,
 		Progress: o.Progress,
 		Sample:   s.sample(o),
 	})
@@ -82,7 +89,7 @@ func (s *Spec) start(ctx context.Context, system *sut.System, spares int, o Opti
 	if s.World == Docker {
 		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Spares: spares, Name: s.Profile, Logf: o.Logf})
 	}
-	w, err := sim.New(sim.Config{System: system, Nodes: s.Nodes, Spares: spares, Seed: s.Seed})
+	w, err := sim.New(s.simulated(system, spares))
 	if err != nil {
 		return nil, err
 	}
@@ -90,4 +97,16 @@ func (s *Spec) start(ctx context.Context, system *sut.System, spares int, o Opti
 		predictFrom(model, w)
 	}
 	return w, nil
+}
+
+// simulated describes the simulated world.
+func (s *Spec) simulated(system *sut.System, spares int) sim.Config {
+	c := sim.Config{System: system, Nodes: s.Nodes, Spares: spares, Seed: s.Seed}
+	if s.PlainDelays {
+		// The medians of what is otherwise drawn.
+		c.Net.Latency = sim.Latency{Median: 500 * time.Microsecond}
+		c.Net.Client = sim.Latency{Median: 200 * time.Microsecond}
+		c.Disk.Sync = sim.Latency{Median: 500 * time.Microsecond}
+	}
+	return c
 }

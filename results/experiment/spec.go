@@ -47,6 +47,10 @@ type Spec struct {
 	Clients  int
 	Rate     float64 // operations a second in all; 0: as fast as they go
 	Keys     int     // in use at a time, see opsPerKey
+	MaxOps   int     // operations after which the clients stop; 0: no bound
+	// PlainDelays makes every message and every sync of the simulator take the
+	// same time, instead of some of them long.
+	PlainDelays bool
 	// Before, During and Recovery are the phases, see harness.Test.
 	Before, During, Recovery time.Duration
 	Settle, OpTimeout        time.Duration
@@ -185,6 +189,10 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("%d clients: take 1 to 10000", s.Clients)
 	case s.Keys < 1:
 		return fmt.Errorf("%d keys: take at least 1", s.Keys)
+	case s.MaxOps < 0:
+		return fmt.Errorf("at most %d operations: take 0 (no bound) or more", s.MaxOps)
+	case s.PlainDelays && s.World != Sim:
+		return fmt.Errorf("plain delays in the world %s: only those of %s can be chosen", s.World, Sim)
 	case !(s.Rate >= 0):
 		return fmt.Errorf("a rate of %v operations a second: take 0 (as fast as they go) or more", s.Rate)
 	case s.Before <= 0 || s.During <= 0 || s.Recovery <= 0:
@@ -297,6 +305,7 @@ func (s *Spec) describe(p sut.Profile) results.Test {
 	return results.Test{
 		World: s.World, Nodes: s.Nodes, Profile: s.Profile, Nemesis: s.Nemesis,
 		N: p.N, R: p.R, W: p.W, Keys: s.Keys, Rate: s.Rate, Replay: s.Command(),
+		MaxOps: s.MaxOps, PlainDelays: s.PlainDelays,
 	}
 }
 
@@ -307,7 +316,7 @@ func FromRecord(t results.Test) (Spec, error) {
 		World: t.World, Profile: t.Profile, Nodes: t.Nodes, N: t.N, R: t.R, W: t.W,
 		Workload: t.Workload, Nemesis: t.Nemesis, Seed: t.Seed, Clients: t.Clients, Rate: t.Rate, Keys: t.Keys,
 		Before: t.Before, During: t.During, Recovery: t.Recovery, Settle: t.Settle, OpTimeout: t.OpTimeout,
-		Claims: slices.Clone(t.Claims),
+		Claims: slices.Clone(t.Claims), MaxOps: t.MaxOps, PlainDelays: t.PlainDelays,
 	}
 	if t.Schedule != nil {
 		var err error
@@ -339,6 +348,10 @@ func (s *Spec) Command() []string {
 	add("--clients", s.Clients, def.Clients)
 	add("--rate", s.Rate, def.Rate)
 	add("--keys", s.Keys, def.Keys)
+	add("--max-ops", s.MaxOps, 0)
+	if s.PlainDelays {
+		words = append(words, "--plain-delays")
+	}
 	add("--op-timeout", s.OpTimeout, def.OpTimeout)
 	add("--settle", s.Settle, def.Settle)
 	if s.Claims != nil {

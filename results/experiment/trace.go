@@ -38,7 +38,11 @@ func (s *Spec) traced(ctx context.Context, out *trial.Outcome, dir *results.Dir)
 	h, r := out.Run.History, out.Results[at]
 	key := h.KeyName(r.Key)
 	from, to := int64(math.MaxInt64), int64(0)
-	for _, i := range r.Ops {
+	told := r.Minimal
+	if len(told) == 0 {
+		told = r.Ops
+	}
+	for _, i := range told {
 		o := &h.Ops[i]
 		from, to = min(from, o.Call), max(to, o.Call)
 		if o.Return != history.Never {
@@ -57,7 +61,9 @@ func (s *Spec) traced(ctx context.Context, out *trial.Outcome, dir *results.Dir)
 	}
 	again, err := trial.Run(ctx, test, trial.Options{
 		Start: func(ctx context.Context) (harness.World, error) {
-			return sim.New(sim.Config{System: system, Nodes: s.Nodes, Spares: nemesis.Spares(s.Nodes, test.Faults), Seed: s.Seed, Trace: c.take})
+			config := s.simulated(system, nemesis.Spares(s.Nodes, test.Faults))
+			config.Trace = c.take
+			return sim.New(config)
 		},
 	})
 	if err != nil {

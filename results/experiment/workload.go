@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/assay-chaos/assay/checkers"
+	"github.com/assay-chaos/assay/harness/gen"
 	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/store/sut"
@@ -250,7 +251,11 @@ func (s *Spec) workload() (workloads.Layered, error) {
 		keys = min(int(s.Rate*s.Duration().Seconds())/per, 10_000)
 	}
 	o := workloads.RegisterOptions{Keys: keys + s.Keys, Window: s.Keys, OpsPerKey: per, Rate: s.Rate}
-	return w.make(s, o, !p.Agreed()), nil
+	made := w.make(s, o, !p.Agreed())
+	if s.MaxOps > 0 {
+		made.Workload.Generator = gen.Limit(s.MaxOps, made.Workload.Generator)
+	}
+	return made, nil
 }
 
 // judging says what the checkers should ask for, beyond their defaults.

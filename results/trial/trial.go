@@ -232,6 +232,7 @@ func (t *trial) judge(run *harness.Result, runErr error) *Outcome {
 		Hash:    hex.EncodeToString(sum[:]),
 	}
 	out.Verdict = checkers.Overall(out.Results)
+	t.opts.Judge.Minimize(in, out.Results, checkers.MinimizeOptions{})
 	v := &results.Verdicts{Verdict: out.Verdict, Results: out.Results, Phases: out.Phases, HistoryHash: out.Hash}
 	if runErr != nil {
 		v.Error = runErr.Error()
