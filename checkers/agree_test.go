@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,6 +44,14 @@ func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones boo
 	if r.verdict != Unknown {
 		require.Equal(t, want, r.verdict, "zones (%s) on %s", r.why, notation(ops))
 	}
+	for order, all := range map[string][]history.Event{"recorded": events(ops), "written": written(ops)} {
+		online, o := byOnline(all, opts)
+		if online == Unknown {
+			require.False(t, r.verdict != Unknown && order == "recorded" && !anyFailed(ops), "%s: %s", o.registers[0].why, notation(ops))
+			continue
+		}
+		require.Equal(t, want, online, "online, as %s, on %s", order, notation(ops))
+	}
 	if decideZones(h, whole(h), opts).verdict == Broken {
 		// What is given as proof must be one on its own.
 		var proof []history.Op
@@ -61,6 +70,10 @@ func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones boo
 		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", lost.Claim, lost.Reason, notation(ops))
 	}
 	return want, r.verdict != Unknown
+}
+
+func anyFailed(ops []history.Op) bool {
+	return slices.ContainsFunc(ops, func(o history.Op) bool { return o.Outcome == history.Fail })
 }
 
 func TestDecisionsAgreeOnReadsAndWrites(t *testing.T) {

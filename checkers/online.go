@@ -1,0 +1,658 @@
+package checkers
+
+import (
+	"container/heap"
+	"math"
+
+	"github.com/assay-chaos/assay/harness/history"
+)
+
+// Online judges the registers of a history while it is made, and says that one
+// is broken at the first moment at which this is certain: when no way in which
+// the run may go on could explain what was seen. It remembers only what the
+// future can still depend on, so a history may be longer than memory.
+//
+// What it decides is what the zones and the chains decide (zone.go, chain.go),
+// put in another way. A chain is a value with its reads, and what
+// compare-and-sets made of it. Let f be the least end and s the greatest call
+// in it. A chain with f before another one's s must come before that one. The
+// zone conditions say: of no two chains must each come before the other. Since
+// f can only fall and s can only rise while operations complete, a
+// contradiction once found stays one.
+//
+// What may be forgotten: let no operation that is in flight or still to come be
+// called before T. A chain G with f < T that must come before another chain H
+// with f < T is dead: an operation on G that is called at T or later would have
+// to come before H and after it. Of dead chains the greatest s is enough: a
+// chain that changes later has a call at T or later, so every dead chain must
+// come before it, and all that is left to ask is whether it must come before
+// a dead one. A value seen that is in no chain and was not called is a
+// violation, whether it was dead or never there.
+//
+// So the state is what is in flight, the newest values of every key, and every
+// write of unknown outcome that nobody has read, which may be read at any time
+// later. A value may be written again as soon as the old one is dead.
+type Online struct {
+	opts Options
+	cas  bool // compare-and-set is in the model
+	// mine says which keys are judged; nil: all.
+	mine func(key int32) bool
+	// lateness is by how much calls may be told out of order.
+	lateness int64
+
+	open    map[int]int64 // calls of what is in flight
+	calls   int64         // the greatest call told
+	late    int64         // by how much calls really were out of order
+	bound   int64         // no operation that is still to be told is called earlier
+	waiting completions   // completed, but a write called in time may still be told
+
+	floorAt  int64 // T as it was computed last
+	floorAge int   // events since
+
+	registers []*register // by key
+	find      map[valueOf]int32
+	live      []liveValue
+	chains    []liveChain
+	freeLive  []int32
+	freeChain []int32
+	path      []int32
+
+	broken int // keys
+	first  *offence
+}
+
+type valueOf struct {
+	key   int32
+	value history.Value
+}
+
+// liveValue is a value that an operation may still see: a link of a chain, or
+// loose, if nothing shows that its writer took effect.
+type liveValue struct {
+	value, from history.Value
+	key         int32
+	cas         bool // written by a compare-and-set, from from
+	visiting    bool
+	call, end   int64 // of the writer; the end is Never while it is not known
+	// The reads: least end, greatest call, and whose they are.
+	minEnd, maxCall         int64
+	write, earliest, latest int
+	chain, prev, next       int32
+	// upTo is the greatest call of this link and those before, onward the
+	// least end of this link and those behind.
+	upTo, onward int64
+}
+
+const (
+	none   int32 = -1
+	nobody int   = -1
+)
+
+func (l *liveValue) f() (int64, int) {
+	if l.minEnd < l.end {
+		return l.minEnd, l.earliest
+	}
+	return l.end, l.write
+}
+
+func (l *liveValue) s() (int64, int) {
+	if l.maxCall > l.call {
+		return l.maxCall, l.latest
+	}
+	return l.call, l.write
+}
+
+// extent is what has to be known of a chain to compare it with others.
+type extent struct {
+	value history.Value // the first one
+	f, s  int64
+	// write, first and last are the numbers of operations, nobody for the
+	// initial value.
+	write, first, last int
+}
+
+type liveChain struct {
+	extent
+	head, tail int32
+	at         int32 // place in the window
+}
+
+// register is the state of one key.
+type register struct {
+	key    int32
+	ops    int
+	links  int // of all chains
+	limit  int // of links, before the dead are looked for
+	window []windowed
+	spent  extent // of the dead chain with the greatest s
+	why    string // why it cannot be judged here
+	broken bool
+}
+
+// windowed is a chain, in the order in which they came to be. top is the
+// greatest s of it and those before.
+type windowed struct {
+	chain int32
+	top   int64
+}
+
+// offence is what makes a key broken.
+type offence struct {
+	rule Rule
+	key  int32
+	// op is the operation that showed it, and value what it saw, for the
+	// rules about single values. other is another operation.
+	op, other int
+	value     history.Value
+	// a and b are the two chains of the rules about zones.
+	a, b extent
+}
+
+// NewOnline starts to judge. Of the models only the two of registers can be
+// judged so.
+func NewOnline(opts Options) *Online {
+	return &Online{
+		opts:    opts,
+		cas:     opts.Model != ModelRegister,
+		open:    make(map[int]int64),
+		calls:   beginning,
+		bound:   beginning,
+		floorAt: beginning,
+		find:    make(map[valueOf]int32),
+	}
+}
+
+// Broken says whether a key is broken, and which one was first.
+func (o *Online) Broken() (key int32, broken bool) {
+	if o.first == nil {
+		return -1, false
+	}
+	return o.first.key, true
+}
+
+// See takes the next event of the history. Events come in the order in which
+// they are recorded: the calls ascend, and an operation completes after it was
+// invoked.
+func (o *Online) See(e *history.Event) {
+	if o.mine != nil && !o.mine(e.Op.Key) {
+		if !e.Done {
+			o.advance(e.Op.Call)
+		}
+		return
+	}
+	if e.Done {
+		o.complete(e)
+		return
+	}
+	o.advance(e.Op.Call)
+	o.invoke(e)
+}
+
+// End says that nothing follows.
+func (o *Online) End() {
+	o.bound = math.MaxInt64
+	o.release()
+}
+
+// advance moves the time before which every call has been told.
+func (o *Online) advance(call int64) {
+	if call < o.calls {
+		o.late = max(o.late, o.calls-call)
+		return
+	}
+	o.calls = call
+	if bound := call - o.lateness; bound > o.bound {
+		o.bound = bound
+		o.release()
+	}
+}
+
+func (o *Online) release() {
+	for len(o.waiting) > 0 && o.waiting[0].Op.Return < o.bound {
+		e := heap.Pop(&o.waiting).(history.Event)
+		o.apply(&e)
+	}
+}
+
+// floor is T.
+func (o *Online) floor() int64 {
+	o.floorAge++
+	if o.floorAge <= len(o.open)/8 {
+		return o.floorAt
+	}
+	o.floorAge = 0
+	t := o.bound
+	for _, call := range o.open {
+		t = min(t, call)
+	}
+	o.floorAt = t
+	return t
+}
+
+func (o *Online) register(key int32) *register {
+	for int(key) >= len(o.registers) {
+		o.registers = append(o.registers, nil)
+	}
+	r := o.registers[key]
+	if r == nil {
+		r = &register{key: key, limit: 8, spent: extent{s: beginning}}
+		o.registers[key] = r
+		x := o.value(liveValue{key: key, value: o.opts.initial(), call: beginning, end: beginning, write: nobody})
+		o.found(r, x)
+	}
+	return r
+}
+
+// judged says that the key has still to be judged.
+func (r *register) judged() bool { return !r.broken && r.why == "" }
+
+func (o *Online) invoke(e *history.Event) {
+	op := &e.Op
+	r := o.register(op.Key)
+	r.ops++
+	if !r.judged() {
+		return
+	}
+	l := liveValue{key: op.Key, call: op.Call, end: history.Never, write: e.ID}
+	switch {
+	case op.F == history.Read:
+		o.open[e.ID] = op.Call
+		return
+	case op.F == history.Write:
+		l.value = op.Arg
+	case op.F == history.Delete:
+		l.value = history.Nil
+	case op.F == history.CAS && o.cas:
+		l.value, l.from, l.cas = op.Arg2, op.Arg, true
+	default:
+		r.why = op.F.String() + " is not in the model"
+		return
+	}
+	id := valueOf{op.Key, l.value}
+	if _, known := o.find[id]; known {
+		o.forget(r)
+		if _, known = o.find[id]; known {
+			r.why = l.value.String() + " was written again while it could still be seen"
+			return
+		}
+	}
+	o.open[e.ID] = op.Call
+	o.value(l)
+}
+
+func (o *Online) complete(e *history.Event) {
+	op := &e.Op
+	r := o.register(op.Key)
+	if !r.judged() {
+		delete(o.open, e.ID)
+		return
+	}
+	if op.Outcome == history.Fail {
+		o.failed(r, e)
+	}
+	_, saw := o.opts.observes(op)
+	switch {
+	case !saw && (op.Outcome != history.OK || op.F == history.Read):
+		delete(o.open, e.ID)
+	case op.Return < o.bound:
+		o.apply(e)
+	default:
+		heap.Push(&o.waiting, *e)
+	}
+}
+
+// failed takes back what an operation would have written.
+func (o *Online) failed(r *register, e *history.Event) {
+	op := &e.Op
+	var value history.Value
+	switch op.F {
+	case history.Write:
+		value = op.Arg
+	case history.CAS:
+		value = op.Arg2
+		if op.Out == history.Nil && o.opts.FailedCAS == ObserveFailedCAS {
+			r.why = "a failed compare-and-set says only what the value was not"
+			return
+		}
+	case history.Delete:
+		value = history.Nil
+	default:
+		return
+	}
+	x, known := o.find[valueOf{op.Key, value}]
+	if !known || o.live[x].write != e.ID {
+		return
+	}
+	if l := &o.live[x]; l.chain != none {
+		seen := offence{rule: ReadFromNowhere, op: l.earliest, other: e.ID, value: value}
+		if l.earliest == nobody {
+			seen.rule, seen.op = SetFromNowhere, o.live[l.next].write
+		}
+		o.offend(r, seen)
+		return
+	}
+	o.drop(x)
+}
+
+// apply takes what a completed operation tells.
+func (o *Online) apply(e *history.Event) {
+	op := &e.Op
+	delete(o.open, e.ID)
+	r := o.register(op.Key)
+	if !r.judged() {
+		return
+	}
+	if value, saw := o.opts.observes(op); saw {
+		o.read(r, e.ID, op, value)
+	} else {
+		value, _ := writes(op)
+		o.wrote(r, e.ID, op, value)
+	}
+	if r.links > r.limit {
+		o.forget(r)
+	}
+}
+
+func (o *Online) read(r *register, id int, op *history.Op, value history.Value) {
+	x, known := o.find[valueOf{op.Key, value}]
+	if !known {
+		o.offend(r, offence{rule: ReadFromNowhere, op: id, other: nobody, value: value, b: r.spent})
+		return
+	}
+	l := &o.live[x]
+	if op.Return < l.call {
+		o.offend(r, offence{rule: ReadBeforeWrite, op: id, other: l.write, value: value})
+		return
+	}
+	if op.Return < l.minEnd {
+		l.minEnd, l.earliest = op.Return, id
+	}
+	if op.Call > l.maxCall {
+		l.maxCall, l.latest = op.Call, id
+	}
+	if l.chain == none {
+		o.settle(r, x, id)
+		return
+	}
+	o.touch(r, x, id, op.Return, op.Call)
+}
+
+func (o *Online) wrote(r *register, id int, op *history.Op, value history.Value) {
+	x := o.find[valueOf{op.Key, value}] // while its writer is in flight it is not dead
+	l := &o.live[x]
+	l.end = op.Return
+	if l.chain == none {
+		o.settle(r, x, id)
+		return
+	}
+	o.touch(r, x, id, op.Return, op.Call)
+}
+
+// settle is called when it is known that the writer of a loose value took
+// effect, because of the operation id. So did the compare-and-sets that it
+// builds on.
+func (o *Online) settle(r *register, x int32, id int) {
+	o.path = o.path[:0]
+	defer func() {
+		for _, y := range o.path {
+			o.live[y].visiting = false
+		}
+	}()
+	for y := x; ; {
+		o.path = append(o.path, y)
+		l := &o.live[y]
+		l.visiting = true
+		if !l.cas {
+			break
+		}
+		p, known := o.find[valueOf{l.key, l.from}]
+		if !known {
+			o.offend(r, offence{rule: SetFromNowhere, op: l.write, other: id, value: l.from, b: r.spent})
+			return
+		}
+		if o.live[p].visiting {
+			o.offend(r, offence{rule: SetInCircle, op: l.write, other: id, value: l.value})
+			return
+		}
+		if o.live[p].chain != none {
+			break
+		}
+		y = p
+	}
+	for i := len(o.path) - 1; i >= 0 && r.judged(); i-- {
+		if y := o.path[i]; o.live[y].cas {
+			o.join(r, y)
+		} else {
+			o.found(r, y)
+		}
+	}
+}
+
+// found begins a chain.
+func (o *Online) found(r *register, x int32) {
+	l := &o.live[x]
+	c := liveChain{head: x, tail: x, at: int32(len(r.window))}
+	c.value, c.write = l.value, l.write
+	c.f, c.first = l.f()
+	c.s, c.last = l.s()
+	l.upTo, l.onward = c.s, c.f
+	if n := len(o.freeChain); n > 0 {
+		l.chain, o.freeChain = o.freeChain[n-1], o.freeChain[:n-1]
+		o.chains[l.chain] = c
+	} else {
+		l.chain = int32(len(o.chains))
+		o.chains = append(o.chains, c)
+	}
+	top := c.s
+	if n := len(r.window); n > 0 {
+		top = max(top, r.window[n-1].top)
+	}
+	r.window = append(r.window, windowed{l.chain, top})
+	r.links++
+	o.compare(r, l.chain)
+}
+
+// join puts a value behind the one that its compare-and-set replaced.
+func (o *Online) join(r *register, x int32) {
+	l := &o.live[x]
+	p := o.find[valueOf{l.key, l.from}]
+	before := &o.live[p]
+	if before.next != none {
+		o.offend(r, offence{rule: SetTwice, op: l.write, other: o.live[before.next].write, value: l.from})
+		return
+	}
+	f, first := l.f()
+	s, last := l.s()
+	if f < before.upTo {
+		o.offend(r, offence{rule: ChainOrder, op: first, other: o.caller(p, f), value: l.value})
+		return
+	}
+	l.chain, l.prev, before.next = before.chain, p, x
+	l.upTo, l.onward = max(before.upTo, s), f
+	c := &o.chains[l.chain]
+	c.tail = x
+	r.links++
+	o.stretch(r, x, f, first, s, last)
+}
+
+// touch takes another operation on a link of a chain.
+func (o *Online) touch(r *register, x int32, id int, end, call int64) {
+	l := &o.live[x]
+	if l.prev != none && end < o.live[l.prev].upTo {
+		o.offend(r, offence{rule: ChainOrder, op: id, other: o.caller(l.prev, end), value: l.value})
+		return
+	}
+	if l.next != none && call > o.live[l.next].onward {
+		o.offend(r, offence{rule: ChainOrder, op: o.ender(l.next, call), other: id, value: l.value})
+		return
+	}
+	l.upTo, l.onward = max(l.upTo, call), min(l.onward, end)
+	o.stretch(r, x, end, id, call, id)
+}
+
+// caller finds an operation, on a link or before it, that was called after t.
+func (o *Online) caller(x int32, t int64) int {
+	for ; x != none; x = o.live[x].prev {
+		if s, who := o.live[x].s(); s > t {
+			return who
+		}
+	}
+	return nobody
+}
+
+// ender finds an operation, on a link or behind it, that ended before t.
+func (o *Online) ender(x int32, t int64) int {
+	for ; x != none; x = o.live[x].next {
+		if f, who := o.live[x].f(); f < t {
+			return who
+		}
+	}
+	return nobody
+}
+
+// stretch tells the neighbours of a link, and its chain, of an end and a call
+// on it, and compares the chain with the others.
+func (o *Online) stretch(r *register, x int32, f int64, first int, s int64, last int) {
+	l := &o.live[x]
+	for y := l.next; y != none && o.live[y].upTo < s; y = o.live[y].next {
+		o.live[y].upTo = s
+	}
+	for y := l.prev; y != none && o.live[y].onward > f; y = o.live[y].prev {
+		o.live[y].onward = f
+	}
+	c := &o.chains[l.chain]
+	if f < c.f {
+		c.f, c.first = f, first
+	}
+	if s > c.s {
+		c.s, c.last = s, last
+	}
+	for i := int(c.at); i < len(r.window) && r.window[i].top < c.s; i++ {
+		r.window[i].top = c.s
+	}
+	o.compare(r, l.chain)
+}
+
+// compare looks for a chain that must come before and after the given one.
+// In a history without one it looks at few: those that were in flight with it.
+func (o *Online) compare(r *register, chain int32) {
+	c := &o.chains[chain]
+	if c.f < r.spent.s {
+		o.offend(r, offence{rule: zoneRule(&c.extent, &r.spent), a: c.extent, b: r.spent})
+		return
+	}
+	for i := len(r.window) - 1; i >= 0 && r.window[i].top > c.f; i-- {
+		if r.window[i].chain == chain {
+			continue
+		}
+		if g := &o.chains[r.window[i].chain]; g.f < c.s && c.f < g.s {
+			o.offend(r, offence{rule: zoneRule(&c.extent, &g.extent), a: c.extent, b: g.extent})
+			return
+		}
+	}
+}
+
+func zoneRule(a, b *extent) Rule {
+	if a.f < a.s && b.f < b.s {
+		return ForwardOverlap
+	}
+	return BackwardInside
+}
+
+// forget drops what is dead.
+func (o *Online) forget(r *register) {
+	t := o.floor()
+	// The two greatest s, so that no chain is compared with itself.
+	best, second, who := r.spent.s, int64(beginning), none
+	for _, w := range r.window {
+		c := &o.chains[w.chain]
+		switch {
+		case c.f >= t:
+		case c.s > best:
+			best, second, who = c.s, best, w.chain
+		case c.s > second:
+			second = c.s
+		}
+	}
+	kept := r.window[:0]
+	spent := r.spent
+	top := int64(beginning)
+	for _, w := range r.window {
+		c := &o.chains[w.chain]
+		other := best
+		if w.chain == who {
+			other = second
+		}
+		for x := c.head; o.live[x].next != none && o.live[o.live[x].next].onward < t; x = c.head {
+			// A compare-and-set that replaced the value has ended.
+			c.head = o.live[x].next
+			o.live[c.head].prev = none
+			o.drop(x)
+			r.links--
+		}
+		if c.f >= t || c.f >= other {
+			top = max(top, c.s)
+			c.at = int32(len(kept))
+			kept = append(kept, windowed{w.chain, top})
+			continue
+		}
+		if c.s > spent.s {
+			spent = c.extent
+		}
+		for x := c.head; x != none; {
+			next := o.live[x].next
+			o.drop(x)
+			r.links--
+			x = next
+		}
+		o.freeChain = append(o.freeChain, w.chain)
+	}
+	r.window, r.spent = kept, spent
+	r.limit = max(8, 2*r.links)
+}
+
+// value adds a loose value.
+func (o *Online) value(l liveValue) int32 {
+	l.minEnd, l.maxCall, l.earliest, l.latest = history.Never, beginning, nobody, nobody
+	l.chain, l.prev, l.next = none, none, none
+	var x int32
+	if n := len(o.freeLive); n > 0 {
+		x, o.freeLive = o.freeLive[n-1], o.freeLive[:n-1]
+		o.live[x] = l
+	} else {
+		x = int32(len(o.live))
+		o.live = append(o.live, l)
+	}
+	o.find[valueOf{l.key, l.value}] = x
+	return x
+}
+
+func (o *Online) drop(x int32) {
+	l := &o.live[x]
+	delete(o.find, valueOf{l.key, l.value})
+	o.freeLive = append(o.freeLive, x)
+}
+
+// offend notes that a key is broken.
+func (o *Online) offend(r *register, f offence) {
+	f.key = r.key
+	r.broken = true
+	o.broken++
+	if o.first == nil {
+		o.first = &f
+	}
+}
+
+// completions are completed operations by end.
+type completions []history.Event
+
+func (c completions) Len() int           { return len(c) }
+func (c completions) Less(i, j int) bool { return c[i].Op.Return < c[j].Op.Return }
+func (c completions) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
+func (c *completions) Push(x any)        { *c = append(*c, x.(history.Event)) }
+func (c *completions) Pop() any {
+	old := *c
+	e := old[len(old)-1]
+	*c = old[:len(old)-1]
+	return e
+}
