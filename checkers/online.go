@@ -50,6 +50,7 @@ type Online struct {
 	floorAge int   // events since
 
 	registers []*register // by key
+	keys      int
 	find      map[valueOf]int32
 	live      []liveValue
 	chains    []liveChain
@@ -59,6 +60,7 @@ type Online struct {
 
 	broken int // keys
 	first  *offence
+	lowest *offence // of the lowest key
 }
 
 type valueOf struct {
@@ -144,7 +146,10 @@ type offence struct {
 	// rules about single values. other is another operation.
 	op, other int
 	value     history.Value
-	// a and b are the two chains of the rules about zones.
+	// end is when op had shown it, for a value that was not there.
+	end int64
+	// a and b are the two chains of the rules about zones; b also the
+	// chain that a value which was not there had to come after.
 	a, b extent
 }
 
@@ -235,8 +240,9 @@ func (o *Online) register(key int32) *register {
 	}
 	r := o.registers[key]
 	if r == nil {
-		r = &register{key: key, limit: 8, spent: extent{s: beginning}}
+		r = &register{key: key, limit: 8, spent: extent{s: beginning, write: nobody, first: nobody, last: nobody}}
 		o.registers[key] = r
+		o.keys++
 		x := o.value(liveValue{key: key, value: o.opts.initial(), call: beginning, end: beginning, write: nobody})
 		o.found(r, x)
 	}
@@ -356,7 +362,7 @@ func (o *Online) apply(e *history.Event) {
 func (o *Online) read(r *register, id int, op *history.Op, value history.Value) {
 	x, known := o.find[valueOf{op.Key, value}]
 	if !known {
-		o.offend(r, offence{rule: ReadFromNowhere, op: id, other: nobody, value: value, b: r.spent})
+		o.offend(r, offence{rule: ReadFromNowhere, op: id, other: nobody, value: value, end: op.Return, b: o.latest(r, op.Call)})
 		return
 	}
 	l := &o.live[x]
@@ -407,7 +413,8 @@ func (o *Online) settle(r *register, x int32, id int) {
 		}
 		p, known := o.find[valueOf{l.key, l.from}]
 		if !known {
-			o.offend(r, offence{rule: SetFromNowhere, op: l.write, other: id, value: l.from, b: r.spent})
+			end, _ := o.live[x].f()
+			o.offend(r, offence{rule: SetFromNowhere, op: l.write, other: id, value: l.from, end: end})
 			return
 		}
 		if o.live[p].visiting {
@@ -552,6 +559,18 @@ func (o *Online) compare(r *register, chain int32) {
 	}
 }
 
+// latest gives the chain with the greatest s of those that must come before
+// what is called at t.
+func (o *Online) latest(r *register, t int64) extent {
+	e := r.spent
+	for _, w := range r.window {
+		if c := &o.chains[w.chain]; c.f < t && c.s > e.s {
+			e = c.extent
+		}
+	}
+	return e
+}
+
 func zoneRule(a, b *extent) Rule {
 	if a.f < a.s && b.f < b.s {
 		return ForwardOverlap
@@ -636,11 +655,32 @@ func (o *Online) drop(x int32) {
 // offend notes that a key is broken.
 func (o *Online) offend(r *register, f offence) {
 	f.key = r.key
+	for _, e := range []*extent{&f.a, &f.b} {
+		if *e == (extent{}) {
+			*e = extent{write: nobody, first: nobody, last: nobody}
+		}
+	}
 	r.broken = true
 	o.broken++
 	if o.first == nil {
 		o.first = &f
 	}
+	if o.lowest == nil || f.key < o.lowest.key {
+		o.lowest = &f
+	}
+}
+
+// size is about how many bytes the state takes.
+func (o *Online) size() int {
+	const (
+		perLive     = 136
+		perChain    = 80 + 16 // with its place in the window
+		perFind     = 48
+		perRegister = 208
+		perOpen     = 40
+	)
+	return cap(o.live)*perLive + cap(o.chains)*perChain + len(o.find)*perFind +
+		o.keys*perRegister + 8*cap(o.registers) + len(o.open)*perOpen + 72*cap(o.waiting)
 }
 
 // completions are completed operations by end.

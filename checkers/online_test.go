@@ -18,7 +18,7 @@ func events(ops []history.Op) []history.Event {
 		called := o
 		called.Return, called.Out, called.Outcome = history.Never, history.Nil, history.Info
 		all = append(all, history.Event{ID: i, Op: called})
-		if o.Outcome != history.Info {
+		if o.Return != history.Never {
 			all = append(all, history.Event{ID: i, Done: true, Op: o})
 		}
 	}

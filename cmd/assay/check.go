@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -100,6 +101,9 @@ func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.
 		name = dir.HistoryPath()
 	}
 	var r io.Reader = os.Stdin
+	if long(name, opts) {
+		return checkLong(name, opts, b)
+	}
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -112,12 +116,36 @@ func checkFile(name string, opts checkers.Options, b checkers.Budget) (checkers.
 	if err != nil {
 		return checkers.Result{}, err
 	}
-	res := checkers.CheckModel(h, opts.Model, opts, b)
-	if h.Cut != nil && res.Verdict == checkers.Held {
-		res.Verdict = checkers.Unknown
-		res.Reason = fmt.Sprintf("held as far as it can be read: %v", h.Cut)
+	return asFarAsRead(checkers.CheckModel(h, opts.Model, opts, b), h.Cut), nil
+}
+
+// asFarAsRead makes nothing held of which only a part could be read.
+func asFarAsRead(r checkers.Result, cut error) checkers.Result {
+	if cut != nil && r.Verdict == checkers.Held {
+		r.Verdict = checkers.Unknown
+		r.Reason = fmt.Sprintf("held as far as it can be read: %v", cut)
 	}
-	return res, nil
+	return r
+}
+
+// streamFrom is the size from which on a file of registers is judged as a
+// stream. In memory it would take about four times as much.
+const streamFrom = 32 << 20
+
+func long(name string, opts checkers.Options) bool {
+	if opts.Model != checkers.ModelRegister && opts.Model != checkers.ModelCASRegister {
+		return false
+	}
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() && info.Size() >= streamFrom
+}
+
+// checkLong judges a file without holding it in memory. Most of what it
+// allocates is garbage at once, so the collector is made to run more often.
+func checkLong(name string, opts checkers.Options, b checkers.Budget) (checkers.Result, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(25))
+	r, cut, err := checkers.CheckStream(func() (io.ReadCloser, error) { return os.Open(name) }, name, opts, b)
+	return asFarAsRead(r, cut), err
 }
 
 func printCheck(w io.Writer, name string, r checkers.Result, asJSON, verbose bool) error {

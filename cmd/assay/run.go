@@ -75,6 +75,7 @@ func runCommand() *cobra.Command {
 	fl.IntVar(&spec.Keys, "keys", spec.Keys, "keys in use at a time")
 	fl.DurationVar(&spec.OpTimeout, "op-timeout", spec.OpTimeout, "how long a client waits for an operation")
 	fl.DurationVar(&spec.Settle, "settle", spec.Settle, "how long the replicas may take to agree at the end")
+	fl.BoolVar(&spec.StopOnViolation, "stop-on-violation", false, "end the load as soon as linearizability is certainly broken")
 	fl.StringVar(&f.claims, "claims", "", "claims to judge, see above; all: each of them (default: what people claim of the profile)")
 	fl.StringVar(&f.out, "out", runsDir, "where the run directory goes")
 	fl.BoolVar(&f.asJSON, "json", false, "print the verdicts as JSON, and no progress")

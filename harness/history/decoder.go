@@ -71,7 +71,10 @@ func (d *decoder) event(tag byte) {
 		if d.err == nil && d.numbers {
 			d.err = errMixed
 		}
-		if d.sink != nil {
+		if d.err == nil && d.sink != nil {
+			if d.sink.Text != nil {
+				d.sink.Text(Value(len(d.h.Texts)), s)
+			}
 			s = ""
 		}
 		if d.err == nil {

@@ -22,6 +22,7 @@ type Recorder struct {
 	mu        sync.Mutex
 	w         io.Writer
 	chunkSize int
+	writeOnly bool
 	enc       encoder
 	chunks    []chunk
 	offset    int64 // where the next chunk begins in the file
@@ -56,6 +57,12 @@ type Option func(*Recorder)
 // 64 KiB.
 func ChunkSize(bytes int) Option {
 	return func(r *Recorder) { r.chunkSize = max(1, bytes) }
+}
+
+// WriteOnly makes the recorder keep nothing in memory of what it has written.
+// Its History is then empty: the file has to be read.
+func WriteOnly() Option {
+	return func(r *Recorder) { r.writeOnly = true }
 }
 
 // NewRecorder starts a recording. With a writer the recording is written there
@@ -129,6 +136,9 @@ func (r *Recorder) Text(s string) Value {
 	r.tables.Texts = append(r.tables.Texts, s)
 	r.enc.text(s)
 	r.spill()
+	if r.sink != nil && r.sink.Text != nil {
+		r.sink.Text(v, s)
+	}
 	return v
 }
 
@@ -408,7 +418,8 @@ func (r *Recorder) close(at int64) {
 func (r *Recorder) History() *History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.history == nil && r.sink != nil {
+	if r.history == nil && (r.sink != nil || r.writeOnly) {
+		r.close(r.latest)
 		r.history = &History{}
 	}
 	if r.history == nil {
@@ -468,7 +479,9 @@ func (r *Recorder) seal() {
 	c := r.enc.seal()
 	c.offset = r.offset
 	r.offset += chunkHeaderSize + int64(len(c.payload))
-	r.chunks = append(r.chunks, c)
+	if !r.writeOnly {
+		r.chunks = append(r.chunks, c)
+	}
 	if r.w != nil && r.werr == nil {
 		r.werr = c.writeTo(r.w)
 	}

@@ -26,6 +26,9 @@ type Sink struct {
 	// Key is called for every name of a key, before an operation is on it.
 	// It may be nil.
 	Key func(k int32, name string)
+	// Text is called for every text that is a value, before an operation has
+	// it. It may be nil.
+	Text func(v Value, text string)
 }
 
 // Stream reads a history in any format that [Import] knows, an event at a time,

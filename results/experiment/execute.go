@@ -42,13 +42,15 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	return trial.Run(ctx, test, trial.Options{
-		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
-		Claims:   s.claimed(),
-		Judge:    s.judging(),
-		Budget:   s.Budget,
-		Dir:      o.Dir,
-		Describe: s.describe(p),
-		Progress: o.Progress,
+		Start:  func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
+		Claims: s.claimed(),
+		Judge:  s.judging(),
+		Budget: s.Budget,
+		Dir:    o.Dir,
+
+		StopOnViolation: s.StopOnViolation,
+		Describe:        s.describe(p),
+		Progress:        o.Progress,
 	})
 }
 
