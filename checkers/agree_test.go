@@ -31,7 +31,14 @@ func byTightened(t testing.TB, h *history.History, opts Options) Verdict {
 	m := registerModel(ModelCASRegister, true)
 	steps, err := prepare(h, whole(h), m, opts)
 	require.NoError(t, err)
-	return decide(m, tighten(steps, opts), opts, time.Time{}, 0).verdict
+	return decide(m, tighten(steps, []any{m.initial(opts)}), opts, time.Time{}, 0).verdict
+}
+
+func byPieces(t testing.TB, h *history.History, opts Options) Verdict {
+	m := registerModel(ModelCASRegister, true)
+	steps, err := prepare(h, whole(h), m, opts)
+	require.NoError(t, err)
+	return searchPieces(m, tighten(steps, []any{m.initial(opts)}), opts, time.Time{}, 0).verdict
 }
 
 // agree compares all opinions on one history.
@@ -40,6 +47,7 @@ func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones boo
 	want := verdictOf(oracle(ops, opts))
 	require.Equal(t, want, byPorcupine(t, h, opts), "porcupine on %s", notation(ops))
 	require.Equal(t, want, byTightened(t, h, opts), "porcupine, tightened, on %s", notation(ops))
+	require.Equal(t, want, byPieces(t, h, opts), "porcupine, in pieces, on %s", notation(ops))
 	r := decideRegister(h, whole(h), registerModel(ModelCASRegister, true), opts)
 	if r.verdict != Unknown {
 		require.Equal(t, want, r.verdict, "zones (%s) on %s", r.why, notation(ops))

@@ -42,8 +42,8 @@ func TestSearchKeepsItsMemoryBudget(t *testing.T) {
 func TestMemoryBudgetRunsOutAtTheSamePlace(t *testing.T) {
 	m, steps := hard(t, 2_000)
 	used := func() uint64 {
-		s := &search{limit: 8 << 20, entry: uint64(len(steps))/8 + heapPerState}
-		g := s.guard(m, Options{})
+		s := newSearch(len(steps), 8<<20)
+		g := s.guard(m, m.initial(Options{}))
 		runGuarded(g, steps)
 		require.True(t, s.exhausted.Load())
 		return s.used
@@ -117,7 +117,7 @@ func TestFirstIllegal(t *testing.T) {
 		require.NoError(t, err)
 		steps, err := prepare(h, whole(h), m, Options{})
 		require.NoError(t, err)
-		s, ok := firstIllegal(m, steps, Options{}, time.Time{}, 0)
+		s, ok := firstIllegal(m, steps, []any{m.initial(Options{})}, time.Time{}, 0)
 		require.True(t, ok)
 		require.Equal(t, c.want, s.op, c.history)
 	}
@@ -136,7 +136,7 @@ func TestFirstIllegalIsFirst(t *testing.T) {
 			continue
 		}
 		found++
-		s, ok := firstIllegal(m, steps, Options{}, time.Time{}, 0)
+		s, ok := firstIllegal(m, steps, []any{m.initial(Options{})}, time.Time{}, 0)
 		require.True(t, ok)
 		// What had completed before s can be explained, with s it cannot.
 		before, with := cutAt(ops, func(o *history.Op) bool { return o.Return < s.end }), cutAt(ops, func(o *history.Op) bool { return o.Return <= s.end })
