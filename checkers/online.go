@@ -3,6 +3,7 @@ package checkers
 import (
 	"container/heap"
 	"math"
+	"slices"
 
 	"github.com/assay-chaos/assay/harness/history"
 )
@@ -48,6 +49,15 @@ type Online struct {
 
 	floorAt  int64 // T as it was computed last
 	floorAge int   // events since
+
+	// Keys that something happened to are swept some time later, so that one
+	// that nothing happens to any more takes little. They are those since the
+	// last sweep, and those before it.
+	touched, aged []int32
+	events        int
+	// epoch is how many operations complete between two sweeps, spare how many
+	// links a key may have before its dead are looked for.
+	epoch, spare int
 
 	registers []*register // by key
 	keys      int
@@ -121,14 +131,15 @@ type liveChain struct {
 
 // register is the state of one key.
 type register struct {
-	key    int32
-	ops    int
-	links  int // of all chains
-	limit  int // of links, before the dead are looked for
-	window []windowed
-	spent  extent // of the dead chain with the greatest s
-	why    string // why it cannot be judged here
-	broken bool
+	key     int32
+	ops     int
+	links   int // of all chains
+	limit   int // of links, before the dead are looked for
+	window  []windowed
+	spent   extent // of the dead chain with the greatest s
+	why     string // why it cannot be judged here
+	broken  bool
+	touched bool
 }
 
 // windowed is a chain, in the order in which they came to be. top is the
@@ -163,6 +174,8 @@ func NewOnline(opts Options) *Online {
 		calls:   beginning,
 		bound:   beginning,
 		floorAt: beginning,
+		epoch:   4096,
+		spare:   8,
 		find:    make(map[valueOf]int32),
 	}
 }
@@ -240,7 +253,7 @@ func (o *Online) register(key int32) *register {
 	}
 	r := o.registers[key]
 	if r == nil {
-		r = &register{key: key, limit: 8, spent: extent{s: beginning, write: nobody, first: nobody, last: nobody}}
+		r = &register{key: key, limit: o.spare, spent: extent{s: beginning, write: nobody, first: nobody, last: nobody}}
 		o.registers[key] = r
 		o.keys++
 		x := o.value(liveValue{key: key, value: o.opts.initial(), call: beginning, end: beginning, write: nobody})
@@ -357,6 +370,35 @@ func (o *Online) apply(e *history.Event) {
 	if r.links > r.limit {
 		o.forget(r)
 	}
+	if !r.touched {
+		r.touched = true
+		o.touched = append(o.touched, r.key)
+	}
+	if o.events++; o.events%o.epoch == 0 {
+		o.sweep()
+	}
+}
+
+// sweep drops what is dead of the keys that were touched before the last sweep.
+func (o *Online) sweep() {
+	for _, key := range o.aged {
+		r := o.registers[key]
+		if r.judged() {
+			o.forget(r)
+		} else {
+			for _, w := range r.window {
+				o.dropChain(r, w.chain)
+			}
+			r.window = r.window[:0]
+		}
+		if cap(r.window) > 2*len(r.window)+2 {
+			r.window = slices.Clone(r.window)
+		}
+	}
+	for _, key := range o.touched {
+		o.registers[key].touched = false
+	}
+	o.aged, o.touched = o.touched, o.aged[:0]
 }
 
 func (o *Online) read(r *register, id int, op *history.Op, value history.Value) {
@@ -618,16 +660,10 @@ func (o *Online) forget(r *register) {
 		if c.s > spent.s {
 			spent = c.extent
 		}
-		for x := c.head; x != none; {
-			next := o.live[x].next
-			o.drop(x)
-			r.links--
-			x = next
-		}
-		o.freeChain = append(o.freeChain, w.chain)
+		o.dropChain(r, w.chain)
 	}
 	r.window, r.spent = kept, spent
-	r.limit = max(8, 2*r.links)
+	r.limit = max(o.spare, 2*r.links)
 }
 
 // value adds a loose value.
@@ -644,6 +680,16 @@ func (o *Online) value(l liveValue) int32 {
 	}
 	o.find[valueOf{l.key, l.value}] = x
 	return x
+}
+
+func (o *Online) dropChain(r *register, chain int32) {
+	for x := o.chains[chain].head; x != none; {
+		next := o.live[x].next
+		o.drop(x)
+		r.links--
+		x = next
+	}
+	o.freeChain = append(o.freeChain, chain)
 }
 
 func (o *Online) drop(x int32) {
@@ -676,7 +722,7 @@ func (o *Online) size() int {
 		perLive     = 136
 		perChain    = 80 + 16 // with its place in the window
 		perFind     = 48
-		perRegister = 208
+		perRegister = 208 + 32
 		perOpen     = 40
 	)
 	return cap(o.live)*perLive + cap(o.chains)*perChain + len(o.find)*perFind +

@@ -17,7 +17,7 @@ type Source func() (io.ReadCloser, error)
 const (
 	// stateLimit is how many bytes of state one pass over a history may
 	// take. More keys than fit are judged in several passes.
-	stateLimit = 128 << 20
+	stateLimit = 192 << 20
 	maxParts   = 1 << 10
 	// loadLimit is how many operations may be loaded at a time, of keys that
 	// cannot be judged as a stream.
@@ -32,7 +32,7 @@ const (
 // The history is read once, and a second time where something is broken, to
 // tell of it. Its state (see [Online]) is what is in flight, some hundred bytes
 // a key, and about 200 bytes for every write of unknown outcome that nobody has
-// read. Where that is more than 128 MiB, the history is read several times,
+// read. Where that is more than 192 MiB, the history is read several times,
 // each time for a part of its keys; where it is more for a single key, the
 // answer is Unknown. Keys that need a search are loaded, about a million
 // operations at a time, and searched within the budget.
