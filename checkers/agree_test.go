@@ -1,6 +1,7 @@
 package checkers
 
 import (
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -84,43 +85,58 @@ func anyFailed(ops []history.Op) bool {
 	return slices.ContainsFunc(ops, func(o history.Op) bool { return o.Outcome == history.Fail })
 }
 
+// The decisions are compared on some 100,000 random histories in every run, and
+// on as many as one likes with
+//
+//	go test ./checkers -run '^TestDecisionsAgree' -timeout 0 -histories 1000000 -seed 2
+var (
+	histories = flag.Int("histories", 100_000, "how many random histories the decisions are compared on")
+	seed      = flag.Uint64("seed", 1, "of the random histories")
+)
+
+// share is a part of the histories, and a generator of its own for them.
+func share(percent int, r small) (int, small) {
+	r.Rand = rand.New(rand.NewPCG(*seed, uint64(percent)))
+	return *histories * percent / 100, r
+}
+
 func TestDecisionsAgreeOnReadsAndWrites(t *testing.T) {
-	r := small{Rand: rand.New(rand.NewPCG(1, 1)), maxOps: 10}
+	n, r := share(50, small{maxOps: 10})
 	seen := map[Verdict]int{}
-	for range 60_000 {
+	for range n {
 		v, byZones := agree(t, r.history(), Options{})
 		require.True(t, byZones)
 		seen[v]++
 	}
-	require.Greater(t, seen[Held], 10_000)
-	require.Greater(t, seen[Broken], 10_000)
+	require.Greater(t, seen[Held], n/6)
+	require.Greater(t, seen[Broken], n/6)
 }
 
 func TestDecisionsAgreeOnRepeatedValues(t *testing.T) {
-	r := small{Rand: rand.New(rand.NewPCG(2, 1)), maxOps: 9, repeat: true}
+	n, r := share(10, small{maxOps: 9, repeat: true})
 	searched := 0
-	for range 10_000 {
+	for range n {
 		if _, byZones := agree(t, r.history(), Options{}); !byZones {
 			searched++
 		}
 	}
-	require.Greater(t, searched, 1_000)
+	require.Greater(t, searched, n/10)
 }
 
 func TestDecisionsAgreeOnCompareAndSet(t *testing.T) {
 	for _, opts := range []Options{{}, {FailedCAS: ObserveFailedCAS}} {
-		r := small{Rand: rand.New(rand.NewPCG(3, 1)), maxOps: 9, cas: true, blind: opts.FailedCAS == ObserveFailedCAS}
+		n, r := share(20, small{maxOps: 9, cas: true, blind: opts.FailedCAS == ObserveFailedCAS})
 		seen := map[Verdict]int{}
 		searched := 0
-		for range 20_000 {
+		for range n {
 			v, unsearched := agree(t, r.history(), opts)
 			seen[v]++
 			if !unsearched {
 				searched++
 			}
 		}
-		require.Greater(t, seen[Held], 5_000)
-		require.Greater(t, seen[Broken], 5_000)
+		require.Greater(t, seen[Held], n/4)
+		require.Greater(t, seen[Broken], n/4)
 		require.Equal(t, r.blind, searched > 0)
 	}
 }

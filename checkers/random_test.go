@@ -71,6 +71,16 @@ func (r small) history() []history.Op {
 		r.spoil(ops)
 	}
 	slices.SortStableFunc(ops, func(a, b history.Op) int { return compare(a.Call, b.Call) })
+	if !r.repeat && r.IntN(4) == 0 {
+		// Values that are not counted up are looked up in another way.
+		for i := range ops {
+			for _, v := range []*history.Value{&ops[i].Arg, &ops[i].Arg2, &ops[i].Out} {
+				if *v != history.Nil {
+					*v *= 0x1e3779b97f4a7c15
+				}
+			}
+		}
+	}
 	return ops
 }
 

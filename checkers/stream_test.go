@@ -64,7 +64,7 @@ func TestStreamAgrees(t *testing.T) {
 	} {
 		c.r.Rand = rand.New(rand.NewPCG(31, 1))
 		seen := map[Verdict]int{}
-		for i := range 1_500 {
+		for i := range 600 {
 			h := manyKeys(c.r, 1+i%3)
 			want := CheckModel(h, c.opts.Model, c.opts, Budget{})
 			file, lines := record(t, h)
@@ -92,8 +92,8 @@ func TestStreamAgrees(t *testing.T) {
 			}
 			seen[want.Verdict]++
 		}
-		require.Greater(t, seen[Held], 150)
-		require.Greater(t, seen[Broken], 300)
+		require.Greater(t, seen[Held], 60)
+		require.Greater(t, seen[Broken], 120)
 	}
 }
 
