@@ -64,6 +64,18 @@ func TestSearchKeepsItsTimeBudget(t *testing.T) {
 	require.Equal(t, Unknown, decide(m, steps, Options{}, time.Now().Add(-time.Second), 0).verdict)
 }
 
+// The budget of a whole check is kept, whatever part of it takes the time.
+func TestCheckKeepsItsBudget(t *testing.T) {
+	h := repeated(load{seed: 9, ops: 20_000, clients: 20, info: 0.01}.history(), 7)
+	const limit = 2 * time.Second
+	start := time.Now()
+	r := CheckModel(h, ModelRegister, Options{}, Budget{Time: limit, Memory: 1 << 30})
+	took := time.Since(start)
+	require.Equal(t, Unknown, r.Verdict, r.Reason)
+	require.Less(t, took, limit*3/2)
+	require.Regexp(t, "budget", r.Reason)
+}
+
 func TestHistoryThatDoesNotFitIsUnknown(t *testing.T) {
 	m, steps := hard(t, 2_000)
 	out := decide(m, steps, Options{}, time.Time{}, 1000)
