@@ -87,28 +87,50 @@ func AvailabilityByPhase(h *history.History, byNode bool) []Availability {
 		if p < 0 {
 			continue
 		}
-		add := func(row int) {
-			switch {
-			case served(o):
-				rows[row].OK++
-				latencies[row] = append(latencies[row], o.Return-o.Call)
-			case o.Outcome == history.Fail:
-				rows[row].Fail++
-			default:
-				rows[row].Info++
-			}
-		}
+		add := func(row int) { latencies[row] = rows[row].add(o, latencies[row]) }
 		add(p * len(nodes))
 		if n, known := place[int(o.Node)]; known && n > 0 {
 			add(p*len(nodes) + n)
 		}
 	}
 	for i, l := range latencies {
-		slices.Sort(l)
-		rows[i].P50, rows[i].P95, rows[i].P99 = quantile(l, 0.5), quantile(l, 0.95), quantile(l, 0.99)
-		rows[i].Max = quantile(l, 1)
+		rows[i].measure(l)
 	}
 	return rows
+}
+
+// AvailabilityOf counts the operations that a function says yes to, and measures
+// their latencies. The row is of no phase and no node.
+func AvailabilityOf(h *history.History, counts func(*history.Op) bool) Availability {
+	row := Availability{Node: -1}
+	var latencies []int64
+	for i := range h.Ops {
+		if o := &h.Ops[i]; counts(o) {
+			latencies = row.add(o, latencies)
+		}
+	}
+	row.measure(latencies)
+	return row
+}
+
+// add counts an operation, and its latency if it was served.
+func (a *Availability) add(o *history.Op, latencies []int64) []int64 {
+	switch {
+	case served(o):
+		a.OK++
+		return append(latencies, o.Return-o.Call)
+	case o.Outcome == history.Fail:
+		a.Fail++
+	default:
+		a.Info++
+	}
+	return latencies
+}
+
+// measure sets the quantiles of the latencies, which it sorts.
+func (a *Availability) measure(l []int64) {
+	slices.Sort(l)
+	a.P50, a.P95, a.P99, a.Max = quantile(l, 0.5), quantile(l, 0.95), quantile(l, 0.99), quantile(l, 1)
 }
 
 // quantile is the nearest-rank quantile of ascending values.

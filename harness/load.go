@@ -62,7 +62,7 @@ func (r *run) collect(ctx context.Context, until int64) error {
 	if err != nil {
 		return err
 	}
-	return r.tick()
+	return r.tick(ctx)
 }
 
 // offer invokes what the generator has to offer. It returns the time at which

@@ -1,6 +1,9 @@
 package harness
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // progress is when somebody was last told how the run goes, or the history
 // was last flushed.
@@ -14,9 +17,15 @@ type progress struct {
 const progressInterval = 500 * time.Millisecond
 
 // tick does what is due from time to time.
-func (r *run) tick() error {
+func (r *run) tick(ctx context.Context) error {
 	r.progressNow()
 	now := r.now()
+	if every := int64(r.opts.Sample); every > 0 && now-r.sampled >= every {
+		r.sampled = now
+		if err := r.sample(ctx); err != nil {
+			return err
+		}
+	}
 	if r.opts.Log == nil || now-r.progress.flushed < tick {
 		return nil
 	}

@@ -33,6 +33,11 @@ type Options struct {
 	// FaultTimeout bounds each step of a fault: applying it, proving it,
 	// healing it, proving that. 0 means 30 s.
 	FaultTimeout time.Duration
+	// Sample is how often the replicas are read while the clients run, to see
+	// how far they differ; 0: never. Where reading takes time, or loads the
+	// system, it is part of what the run does. In the simulator with a store
+	// that is read at once it changes nothing.
+	Sample time.Duration
 	// LeaseMargin is how much longer than planned a fault's lease is, so
 	// that it is the run that ends the fault, unless the run is gone. 0
 	// means 10 s.
@@ -49,6 +54,13 @@ type Snapshot struct {
 	InForce                 []string // faults, as "kind targets"
 }
 
+// Sample is how far the replicas differed at one time.
+type Sample struct {
+	At     int64 `json:"at"`     // nanoseconds of the history's time
+	Differ int   `json:"differ"` // keys of which two replicas hold different values
+	Unread int   `json:"unread"` // nodes that could not be read
+}
+
 // PhaseSettle is what a [Snapshot] calls the time after the clients have
 // stopped. The history ends before it.
 const PhaseSettle = "settle"
@@ -62,6 +74,9 @@ type Result struct {
 	// Settled is how long the replicas took to agree after the clients had
 	// stopped; negative if they never did within Test.Settle.
 	Settled time.Duration
+	// Samples are how far the replicas differed, by time: see Options.Sample.
+	// Those of the time after the clients have stopped are always there.
+	Samples []Sample
 	// Start is the world's time at the history's time 0.
 	Start int64
 	// Stopped says that Options.Observe ended the load.
@@ -152,6 +167,7 @@ type run struct {
 
 	faults   faults
 	progress progress
+	sampled  int64 // when the replicas were last sampled
 }
 
 func newRun(t Test, w World, o Options) *run {

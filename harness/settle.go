@@ -25,6 +25,7 @@ func (r *run) settle(ctx context.Context, stopped int64) error {
 				return ctx.Err()
 			}
 			r.result.Replicas = replicas
+			r.keepSample(replicas)
 			if err == nil && agree(replicas) {
 				r.result.Settled = time.Duration(r.now() - stopped)
 				return nil
@@ -46,16 +47,63 @@ func (r *run) settle(ctx context.Context, stopped int64) error {
 	})
 }
 
+// sample reads the replicas to see how far they differ.
+func (r *run) sample(ctx context.Context) error {
+	look := func(ctx context.Context) error {
+		replicas, err := r.readAll(func(node int) (row []Replica, err error) {
+			err = guard(func() error {
+				row, err = r.test.System.Inspect(ctx, r.world, node, r.test.Workload.Keys)
+				return err
+			})
+			return row, err
+		})
+		if errors.Is(err, errors.ErrUnsupported) {
+			r.opts.Sample = 0 // it cannot tell
+			return nil
+		}
+		r.keepSample(replicas)
+		return ctx.Err()
+	}
+	if w, ok := r.world.(Observed); ok {
+		return w.Observe(ctx, look)
+	}
+	return r.world.Await(ctx, look)
+}
+
+func (r *run) keepSample(replicas [][]Replica) {
+	s := Sample{At: r.now()}
+	for _, row := range replicas {
+		if row == nil {
+			s.Unread++
+		}
+	}
+	for key := range r.test.Workload.Keys {
+		if !agreeOn(replicas, key) {
+			s.Differ++
+		}
+	}
+	r.result.Samples = append(r.result.Samples, s)
+}
+
 // inspectAll reads all replicas. The row of a node that cannot be read is nil.
 func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
+	return r.readAll(func(node int) (row []Replica, err error) {
+		err = r.step(ctx, func(ctx context.Context) (err error) {
+			row, err = r.test.System.Inspect(ctx, r.world, node, r.test.Workload.Keys)
+			return err
+		})
+		return row, err
+	})
+}
+
+// readAll reads all replicas in some way.
+func (r *run) readAll(read func(node int) ([]Replica, error)) ([][]Replica, error) {
 	keys := r.test.Workload.Keys
 	replicas := make([][]Replica, r.world.Nodes())
 	var errs error
 	for node := range replicas {
-		err := r.step(ctx, func(ctx context.Context) (err error) {
-			replicas[node], err = r.test.System.Inspect(ctx, r.world, node, keys)
-			return err
-		})
+		row, err := read(node)
+		replicas[node] = row
 		if err == nil && len(replicas[node]) != len(keys) {
 			err = fmt.Errorf("System.Inspect gave %d replicas for %d keys", len(replicas[node]), len(keys))
 		}
@@ -70,15 +118,24 @@ func (r *run) inspectAll(ctx context.Context) ([][]Replica, error) {
 // agree says whether all replicas of each key hold the same.
 func agree(replicas [][]Replica) bool {
 	for key := range replicas[0] {
-		var first *Replica
-		for _, row := range replicas {
-			switch x := &row[key]; {
-			case x.Elsewhere:
-			case first == nil:
-				first = x
-			case !x.Agrees(first):
-				return false
-			}
+		if !agreeOn(replicas, key) {
+			return false
+		}
+	}
+	return true
+}
+
+// agreeOn says whether all replicas of a key that were read hold the same.
+func agreeOn(replicas [][]Replica, key int) bool {
+	var first *Replica
+	for _, row := range replicas {
+		if row == nil || row[key].Elsewhere {
+			continue
+		}
+		if first == nil {
+			first = &row[key]
+		} else if !row[key].Agrees(first) {
+			return false
 		}
 	}
 	return true

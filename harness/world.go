@@ -91,6 +91,12 @@ const (
 	CanClock Capability = "clock"
 )
 
+// Observed is a World that can be looked at without anything happening in it.
+type Observed interface {
+	// Observe calls f at this instant. f must not wait for anything.
+	Observe(ctx context.Context, f func(ctx context.Context) error) error
+}
+
 // Executor is how the runner sees time and concurrency. In the simulator it is
 // the event queue on virtual time, where tasks are coroutines that run one at
 // a time; elsewhere it is the monotonic clock and goroutines.

@@ -147,6 +147,9 @@ func (p *Partition) Nodes() []int {
 	return slices.Compact(nodes)
 }
 
+// Cuts gives the links that are cut, for pictures.
+func (p *Partition) Cuts() []harness.Link { return p.Links }
+
 // Apply implements harness.Fault.
 func (p *Partition) Apply(ctx context.Context, w harness.World, lease time.Duration) error {
 	return w.Cut(ctx, p.ID, p.Links, lease)

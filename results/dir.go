@@ -116,8 +116,30 @@ func (d *Dir) WriteKeyPage(key int32, render func(io.Writer) error) (string, err
 }
 
 // write makes a file appear whole or not at all, replacing an older one.
-func (d *Dir) write(name string, render func(io.Writer) error) (err error) {
-	path := filepath.Join(d.path, name)
+func (d *Dir) write(name string, render func(io.Writer) error) error {
+	return writeWhole(filepath.Join(d.path, name), name, render)
+}
+
+// WriteFile writes a file that appears complete or not at all.
+func WriteFile(path string, render func(io.Writer) error) error {
+	return writeWhole(path, filepath.Base(path), render)
+}
+
+// WriteJSON writes such a file, for people and programs.
+func WriteJSON(path string, v any) error { return WriteFile(path, encodeJSON(v)) }
+
+func encodeJSON(v any) func(io.Writer) error {
+	return func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false) // a file for people and jq, not part of a page
+		return enc.Encode(v)
+	}
+}
+
+// writeWhole writes a file that appears complete or not at all; name is what
+// errors call it.
+func writeWhole(path, name string, render func(io.Writer) error) (err error) {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -141,12 +163,7 @@ func (d *Dir) write(name string, render func(io.Writer) error) (err error) {
 }
 
 func (d *Dir) writeJSON(name string, v any) error {
-	return d.write(name, func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false) // a file for people and jq, not part of a page
-		return enc.Encode(v)
-	})
+	return d.write(name, encodeJSON(v))
 }
 
 // readJSON fills v, and reports whether the file is there. The schema is

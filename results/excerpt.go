@@ -33,9 +33,13 @@ type excerpt struct {
 	Listed        []listedOp // the operations on the offending key, as a table
 	ListedMore    int
 
-	from, to    int64 // what is shown
-	first, last int64 // what is told
-	end         int64 // of the history
+	Dense bool // Cells stand for operations that are too many for bars
+	Cells []cell
+
+	only        func(*history.Op) bool // of the operations; nil: all
+	from, to    int64                  // what is shown
+	first, last int64                  // what is told
+	end         int64                  // of the history
 }
 
 type lane struct {
@@ -189,7 +193,7 @@ func (e *excerpt) draw(run *Run, stretches [][2]int64, involved map[int]int, key
 	e.Width, e.Left, e.Right = paperWidth, paperLeft, paperRight
 	e.HasKey = key >= 0
 	e.drawFaults(h, s)
-	shown, seen := pickOps(h, s, involved, key)
+	shown, seen := pickOps(h, s, involved, key, e.only)
 	clients := run.Test.Clients
 	lanes := pickLanes(h, shown, involved, clients)
 	y := map[int32]float64{}
@@ -271,7 +275,7 @@ func newBreak(before, after segment, top, bottom float64) timeBreak {
 // pickOps gives the operations to draw, by call: the involved ones always, then
 // those on the key, then others, up to the most there can be. seen is how many
 // there are.
-func pickOps(h *history.History, s scale, involved map[int]int, key int32) (shown []int, seen int) {
+func pickOps(h *history.History, s scale, involved map[int]int, key int32, only func(*history.Op) bool) (shown []int, seen int) {
 	var rest, own []int
 	for i := range h.Ops {
 		o := &h.Ops[i]
@@ -282,7 +286,7 @@ func pickOps(h *history.History, s scale, involved map[int]int, key int32) (show
 		switch {
 		case involved[i] > 0:
 			shown = append(shown, i)
-		case !s.shows(o.Call, end):
+		case !s.shows(o.Call, end), only != nil && !only(o):
 		case o.Key == key:
 			own = append(own, i)
 		default:

@@ -20,6 +20,8 @@ var (
 	pageStyle string
 	//go:embed assets/page.js
 	pageScript string
+	//go:embed assets/explore.js
+	exploreScript string
 	//go:embed assets/page.html
 	pageSource string
 
@@ -30,17 +32,18 @@ var (
 		"stamp":   func(t int64) string { return stamp(t, 3) },
 		"nodes":   nodeList,
 		"add":     func(a, b float64) float64 { return round1(a + b) },
+		"neg":     func(a float64) float64 { return -a },
 		"inc":     func(i int) int { return i + 1 },
 		"fileURL": func(f string) string { return (&url.URL{Path: f}).EscapedPath() },
 	}).Parse(pageSource))
 )
 
-// policy forbids the page everything but its own style and its own script, so
+// policyFor forbids a page everything but its own style and its own script, so
 // that nothing in a key's name or an error can load or run anything.
-var policy = func() string {
-	sum := sha256.Sum256([]byte(pageScript))
+func policyFor(script string) string {
+	sum := sha256.Sum256([]byte(script))
 	return "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+}
 
 // pageModel is what the template sees.
 type pageModel struct {
@@ -55,7 +58,11 @@ type pageModel struct {
 	Claims       []claimRow
 	Violations   []violation
 	Overview     *overview
+	Reach        *strips
+	Divergence   *strips
 	First        *excerpt
+	Explorer     *Explorer
+	ExplorerPart template.HTML
 	Faults       []history.Fault
 	MoreFaults   int
 	Phases       []phaseRow
@@ -101,11 +108,17 @@ const mostViolations = 3
 // Page draws a run as one HTML file that needs no other file and no network.
 // It takes O(n log n) time in the operations and is of bounded size: single
 // operations are drawn around violations only.
-func Page(w io.Writer, run *Run) error {
+func Page(w io.Writer, run *Run) error { return page(w, run, nil) }
+
+func page(w io.Writer, run *Run, x *Explorer) error {
+	script := pageScript
+	if x != nil {
+		script += exploreScript
+	}
 	m := pageModel{
-		Policy:      policy,
+		Policy:      policyFor(script),
 		Style:       template.CSS(pageStyle),
-		Script:      template.JS(pageScript),
+		Script:      template.JS(script),
 		Title:       title(&run.Test),
 		VerdictWord: verdictText(run),
 		Summary:     facts(run),
@@ -127,10 +140,18 @@ func Page(w io.Writer, run *Run) error {
 	m.addClaims(run, keyPages, anchors)
 	if h := run.History; h != nil {
 		drawn := func(v violation) bool { return v.Excerpt != nil }
-		if !slices.ContainsFunc(m.Violations, drawn) {
+		if x != nil {
+			part, err := x.draw(run)
+			if err != nil {
+				return err
+			}
+			m.Explorer, m.ExplorerPart = x, part
+			m.Policy += "; connect-src 'self'; form-action 'self'"
+		} else if !slices.ContainsFunc(m.Violations, drawn) {
 			m.First = drawExcerpt(run, nil, t.typicalLatency())
 		}
 		m.Overview = drawOverview(h, &t, m.Violations)
+		m.Reach, m.Divergence = drawReach(run), drawDivergence(run)
 		m.Faults = h.Faults[:min(len(h.Faults), mostFaults)]
 		m.MoreFaults = len(h.Faults) - len(m.Faults)
 		if h.Cut != nil {

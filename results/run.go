@@ -67,6 +67,8 @@ type Test struct {
 	Claims []checkers.Claim `json:"claims,omitempty"`
 	// Schedule is the faults in their stored form, see package nemesis.
 	Schedule json.RawMessage `json:"schedule,omitempty"`
+	// Cuts are which links the faults of the schedule cut.
+	Cuts []Cut `json:"cuts,omitempty"`
 	// Started is when the run began, on the wall.
 	Started time.Time `json:"started"`
 	Assay   Build     `json:"assay"`
@@ -75,12 +77,15 @@ type Test struct {
 }
 
 // ReplayCommand is the command that runs the test again, quoted for a shell.
-func (t *Test) ReplayCommand() string {
-	words := make([]string, len(t.Replay))
-	for i, w := range t.Replay {
-		words[i] = shellQuote(w)
+func (t *Test) ReplayCommand() string { return JoinCommand(t.Replay) }
+
+// JoinCommand makes a command of words, quoted for a shell.
+func JoinCommand(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = shellQuote(w)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(quoted, " ")
 }
 
 // shellQuote leaves plain words alone and puts others between single quotes.
@@ -174,6 +179,8 @@ type Replicas struct {
 	// States[node][key] is parallel to History.Keys; a nil row is a node
 	// that could not be read.
 	States [][]harness.Replica
+	// Samples are how far they differed, by time.
+	Samples []harness.Sample
 }
 
 // WriteTest stores what is run. Write it first: it makes the directory a run
@@ -191,7 +198,7 @@ func (d *Dir) WriteVerdicts(v Verdicts) error {
 
 // WriteReplicas stores the final states of the replicas.
 func (d *Dir) WriteReplicas(r Replicas) error {
-	out := replicasJSON{Schema: Schema, Settled: r.Settled, Nodes: make([][]replicaJSON, len(r.States))}
+	out := replicasJSON{Schema: Schema, Settled: r.Settled, Samples: r.Samples, Nodes: make([][]replicaJSON, len(r.States))}
 	for node, row := range r.States {
 		if row == nil {
 			continue
@@ -210,9 +217,10 @@ func (d *Dir) WriteReplicas(r Replicas) error {
 }
 
 type replicasJSON struct {
-	Schema  int             `json:"schema"`
-	Settled time.Duration   `json:"settled_ns"` // negative: never
-	Nodes   [][]replicaJSON `json:"nodes"`      // null: could not be read
+	Schema  int              `json:"schema"`
+	Settled time.Duration    `json:"settled_ns"` // negative: never
+	Nodes   [][]replicaJSON  `json:"nodes"`      // null: could not be read
+	Samples []harness.Sample `json:"samples,omitempty"`
 }
 
 type replicaJSON struct {
@@ -259,6 +267,20 @@ func Load(path string) (*Run, error) {
 	return run, err
 }
 
+// Peek reads what was run and what came of it, without the history.
+func Peek(path string) (*Run, error) {
+	d, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{Path: path}
+	if _, err := d.readJSON(testFile, &run.Test); err != nil {
+		return nil, err
+	}
+	run.Verdicts, err = d.readVerdicts()
+	return run, err
+}
+
 func (d *Dir) readHistory() (*history.History, error) {
 	// An empty file is a run that did not come to its first operation.
 	if info, err := os.Stat(d.HistoryPath()); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -286,7 +308,7 @@ func (d *Dir) readReplicas() (*Replicas, error) {
 	if err != nil || !there {
 		return nil, err
 	}
-	r := &Replicas{Settled: in.Settled, States: make([][]harness.Replica, len(in.Nodes))}
+	r := &Replicas{Settled: in.Settled, Samples: in.Samples, States: make([][]harness.Replica, len(in.Nodes))}
 	for node, row := range in.Nodes {
 		if row == nil {
 			continue

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/assay-chaos/assay/checkers"
@@ -39,6 +41,8 @@ type Matrix struct {
 	Title   string
 	Columns []string
 	Rows    []Row
+	Prices  *Prices // nil: they were not measured
+	Command string  // what makes it again; "" if nobody knows
 }
 
 // Row is one row of a matrix; Cells is parallel to Matrix.Columns, and may be
@@ -197,12 +201,19 @@ func (m *Matrix) JSON(w io.Writer) error {
 		Note     string           `json:"note,omitempty"`
 		Path     string           `json:"path,omitempty"`
 	}
+	type price struct {
+		Row    string `json:"row"`
+		Column string `json:"column"`
+		Price
+	}
 	out := struct {
-		Schema int    `json:"schema"`
-		Title  string `json:"title"`
-		Exit   int    `json:"exit"`
-		Cells  []cell `json:"cells"`
-	}{Schema: Schema, Title: m.Title, Exit: m.ExitStatus(), Cells: []cell{}}
+		Schema  int     `json:"schema"`
+		Title   string  `json:"title"`
+		Command string  `json:"command,omitempty"`
+		Exit    int     `json:"exit"`
+		Cells   []cell  `json:"cells"`
+		Prices  []price `json:"prices,omitempty"`
+	}{Schema: Schema, Title: m.Title, Command: m.Command, Exit: m.ExitStatus(), Cells: []cell{}}
 	m.each(func(row *Row, column string, c *Cell) {
 		j := cell{Group: row.Group, Row: row.Name, Column: column, Expected: c.Expected.String(), Observed: c.Observed(), State: c.State(),
 			Runs: c.Runs, Broken: c.Broken, Unknown: c.Unknown, Failed: c.Failed, Note: c.Note, Path: c.Path}
@@ -216,10 +227,46 @@ func (m *Matrix) JSON(w io.Writer) error {
 		j.Low, j.High = Wilson(c.Broken, c.Runs)
 		out.Cells = append(out.Cells, j)
 	})
+	if m.Prices != nil {
+		for _, r := range m.Prices.Rows {
+			for j := range r.Cells[:min(len(r.Cells), len(m.Prices.Columns))] {
+				out.Prices = append(out.Prices, price{r.Name, m.Prices.Columns[j], r.Cells[j]})
+			}
+		}
+	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(out)
+}
+
+// The files of a saved matrix, one in each format.
+const (
+	savedTable    = "matrix.txt"
+	savedMarkdown = "matrix.md"
+	savedJSON     = "matrix.json"
+	savedPage     = "matrix.html"
+)
+
+// Save writes the matrix into a directory, in every format.
+func (m *Matrix) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("results: saving the matrix: %w", err)
+	}
+	for _, f := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{savedTable, func(w io.Writer) error { return m.Table(w, TableOptions{}) }},
+		{savedMarkdown, m.Markdown},
+		{savedJSON, m.JSON},
+		{savedPage, func(w io.Writer) error { return m.HTML(w, dir) }},
+	} {
+		if err := WriteFile(filepath.Join(dir, f.name), f.write); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Markdown writes the matrix as a table of GitHub's dialect, with the notes
@@ -228,6 +275,25 @@ func (m *Matrix) Markdown(w io.Writer) error {
 	var b strings.Builder
 	if m.Title != "" {
 		fmt.Fprintf(&b, "### %s\n\n", mdText(m.Title))
+	}
+	if m.Command != "" {
+		fmt.Fprintf(&b, "Made by `%s`.\n\n", strings.ReplaceAll(m.Command, "`", ""))
+	}
+	for _, s := range surprising {
+		first := true
+		m.each(func(row *Row, column string, c *Cell) {
+			if c.State() != s {
+				return
+			}
+			if first {
+				fmt.Fprintf(&b, "**%s**\n\n", headings[s])
+				first = false
+			}
+			fmt.Fprintf(&b, "- %s: %s\n", mdText(where(row, column)), mdText(c.tell()))
+		})
+		if !first {
+			b.WriteString("\n")
+		}
 	}
 	b.WriteString("| |")
 	for _, c := range m.Columns {
@@ -263,6 +329,9 @@ func (m *Matrix) Markdown(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "- %s: %s. %s\n", mdText(where(row, column)), c.State(), mdText(c.Note))
 	})
+	if m.Prices != nil {
+		m.Prices.markdown(&b)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -295,6 +364,9 @@ var (
 	mdEscape = strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`, `\`, `\\`)
 	mdPath   = strings.NewReplacer("|", "%7C", "\n", "%0A", "\r", "%0D", "<", "%3C", ">", "%3E")
 )
+
+// MarkdownText makes any text stand in Markdown as it is.
+func MarkdownText(s string) string { return mdText(s) }
 
 // mdText makes any text stand in a Markdown table as it is.
 func mdText(s string) string { return mdEscape.Replace(s) }

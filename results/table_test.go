@@ -7,8 +7,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -56,7 +58,20 @@ func sampleMatrix() *Matrix {
 				{Expected: Holds, Runs: 50},
 			}},
 		},
+		Command: "assay matrix --seed 42",
+		Prices: &Prices{Title: "What it costs", Columns: []string{"no fault", "one node down"}, Rows: []PriceRow{
+			{Name: "majority-lww", Cells: []Price{
+				{Reads: served(100, 100, 1360, 12400), Writes: served(99, 100, 2100, 130000), Stale: 3, StaleOf: 100},
+				{Reads: served(0, 40, 0, 0), Writes: served(1, 40, 9000, 9000)},
+			}},
+			{Name: "abd", Cells: []Price{{Reads: served(5, 5, 1, 1)}}},
+		}},
 	}
+}
+
+// served is what was measured of operations, with latencies in microseconds.
+func served(ok, all int, p50, p99 time.Duration) checkers.Availability {
+	return checkers.Availability{Node: -1, OK: ok, Fail: all - ok, P50: p50 * time.Microsecond, P99: p99 * time.Microsecond}
 }
 
 func TestTableGolden(t *testing.T) {
@@ -78,6 +93,34 @@ func TestTableGolden(t *testing.T) {
 	require.NoError(t, sampleMatrix().JSON(&js))
 	golden(t, "table.json", js.String())
 	require.True(t, json.Valid(js.Bytes()))
+	var page bytes.Buffer
+	require.NoError(t, sampleMatrix().HTML(&page, "runs"))
+	golden(t, "matrix.html", strings.ReplaceAll(page.String(), pageStyle+matrixStyle, "…"))
+}
+
+// The page says what the table says, loads nothing, and its links lead from where
+// it lies.
+func TestMatrixPage(t *testing.T) {
+	m := sampleMatrix()
+	m.Rows[0].Name = `<script>alert(1)</script>`
+	dir := t.TempDir()
+	m.Rows[0].Cells[0].Path = filepath.ToSlash(filepath.Join(dir, "a b", "x"))
+	require.NoError(t, m.Save(filepath.Join(dir, "saved")))
+	text, err := os.ReadFile(filepath.Join(dir, "saved", "matrix.html"))
+	require.NoError(t, err)
+	page := string(text)
+	require.NotContains(t, page, "<script")
+	require.NotContains(t, page, "http://")
+	require.Contains(t, page, `href="../a%20b/x/index.html"`)
+	surprise, table := strings.Index(page, headings[Surprise]), strings.Index(page, "<table")
+	require.True(t, 0 < surprise && surprise < table, "surprises come first")
+	for _, m := range regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(page, -1) {
+		require.Contains(t, page, `id="`+m[1]+`"`, "a link to nowhere")
+	}
+	for _, name := range []string{"matrix.txt", "matrix.md", "matrix.json"} {
+		require.FileExists(t, filepath.Join(dir, "saved", name))
+	}
+	require.ErrorContains(t, m.Save(filepath.Join(dir, "saved", "matrix.txt")), "saving the matrix")
 }
 
 func TestTableOptionsAreKept(t *testing.T) {

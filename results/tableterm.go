@@ -43,12 +43,18 @@ func OptionsFor(f *os.File) TableOptions {
 	return o
 }
 
-// Table prints the matrix for a terminal: the table, what its marks mean, and
-// then in words every cell that needs a look and every counterexample.
+// Table prints the matrix for a terminal: in words the surprises, the table,
+// what its marks mean, the other cells that need a look, what the settings cost,
+// and every counterexample.
 func (m *Matrix) Table(w io.Writer, o TableOptions) error {
 	var b strings.Builder
 	if m.Title != "" {
 		fmt.Fprintf(&b, "%s\n\n", o.clean(m.Title))
+	}
+	for _, s := range surprising {
+		if m.printState(&b, o, s) {
+			b.WriteString("\n")
+		}
 	}
 	for i, block := range m.blocks(o) {
 		if i > 0 {
@@ -57,8 +63,19 @@ func (m *Matrix) Table(w io.Writer, o TableOptions) error {
 		m.printBlock(&b, o, block)
 	}
 	m.printLegend(&b, o)
-	m.printStates(&b, o)
+	for _, s := range []State{RunFailed, Undecided} {
+		var part strings.Builder
+		if m.printState(&part, o, s) {
+			b.WriteString("\n" + part.String())
+		}
+	}
+	if m.Prices != nil {
+		m.Prices.print(&b, o)
+	}
 	m.printPaths(&b, o)
+	if m.Command != "" {
+		fmt.Fprintf(&b, "\nMake it again: %s\n", o.clean(m.Command))
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -147,13 +164,22 @@ func (o TableOptions) lines(c Cell) [2]string {
 
 // blocks cuts the columns into runs that fit the width.
 func (m *Matrix) blocks(o TableOptions) [][]int {
-	name := m.nameWidth(o)
+	widths := make([]int, len(m.Columns))
+	for j := range widths {
+		widths[j] = m.columnWidth(o, j)
+	}
+	return columnBlocks(widths, m.nameWidth(o), o.Width)
+}
+
+// columnBlocks cuts columns of the given widths, with names before them, into runs
+// that fit a width; 0 is no limit.
+func columnBlocks(widths []int, name, width int) [][]int {
 	var out [][]int
 	var block []int
 	used := name
-	for j := range m.Columns {
-		w := 3 + m.columnWidth(o, j)
-		if o.Width > 0 && len(block) > 0 && used+w > o.Width {
+	for j := range widths {
+		w := 3 + widths[j]
+		if width > 0 && len(block) > 0 && used+w > width {
 			out, block, used = append(out, block), nil, name
 		}
 		block = append(block, j)
@@ -258,29 +284,31 @@ func (m *Matrix) printLegend(b *strings.Builder, o TableOptions) {
 	}
 }
 
-// printStates tells in words what needs a look.
-func (m *Matrix) printStates(b *strings.Builder, o TableOptions) {
-	for _, part := range []struct {
-		state   State
-		heading string
-	}{
-		{Surprise, "Broken, though they should hold"},
-		{RunFailed, "Runs that failed"},
-		{Undecided, "Undecided"},
-		{NotSeen, "Expected to break, but not seen to (no proof that they hold)"},
-	} {
-		first := true
-		m.each(func(row *Row, column string, c *Cell) {
-			if c.State() != part.state {
-				return
-			}
-			if first {
-				fmt.Fprintf(b, "\n%s:\n", o.paint("1", part.heading))
-				first = false
-			}
-			fmt.Fprintf(b, "  %s %s: %s\n", o.paint(marks[part.state].color, o.mark(part.state)), o.clean(where(row, column)), o.clean(c.tell()))
-		})
-	}
+// surprising are the states in which theory and runs disagree, or seem to.
+var surprising = []State{Surprise, NotSeen}
+
+// headings are over the cells that need a look.
+var headings = map[State]string{
+	Surprise:  "Broken, though they should hold",
+	RunFailed: "Runs that failed",
+	Undecided: "Undecided",
+	NotSeen:   "Expected to break, but not seen to (no proof that they hold)",
+}
+
+// printState tells in words of the cells in a state. It says whether there are
+// any.
+func (m *Matrix) printState(b *strings.Builder, o TableOptions, s State) (any bool) {
+	m.each(func(row *Row, column string, c *Cell) {
+		if c.State() != s {
+			return
+		}
+		if !any {
+			fmt.Fprintf(b, "%s:\n", o.paint("1", headings[s]))
+			any = true
+		}
+		fmt.Fprintf(b, "  %s %s: %s\n", o.paint(marks[s].color, o.mark(s)), o.clean(where(row, column)), o.clean(c.tell()))
+	})
+	return any
 }
 
 // tell says what happened in a cell that is not plainly as expected.
@@ -303,8 +331,20 @@ func (c Cell) tell() string {
 	return s
 }
 
+// mostPaths are listed at most; more would hide what stands above them.
+const mostPaths = 40
+
 func (m *Matrix) printPaths(b *strings.Builder, o TableOptions) {
-	first := true
+	first, paths := true, map[string]bool{}
+	m.each(func(_ *Row, _ string, c *Cell) {
+		if c.Path != "" {
+			paths[c.Path] = true
+		}
+	})
+	if len(paths) > mostPaths {
+		fmt.Fprintf(b, "\n%s: %d run directories; the page and the JSON name the one of each cell (--save, --format)\n", o.paint("1", "Counterexamples"), len(paths))
+		return
+	}
 	m.each(func(row *Row, column string, c *Cell) {
 		if c.Path == "" {
 			return

@@ -122,7 +122,7 @@ func TestReplayNoticesAnotherHistory(t *testing.T) {
 // workers, and every counterexample that it names is there.
 func TestMatrixIsTheSameToTheByte(t *testing.T) {
 	dir := t.TempDir()
-	args := strings.Fields("matrix --profiles one-one,majority-lww,abd --nemesis none,clock --runs 3 --seed 5")
+	args := strings.Fields("matrix --nodes 3 --prices=false --profiles one-one,majority-lww,abd --nemesis none,clock --runs 3 --seed 5")
 	first, stderr, code := assay(t, dir, append(args, "--workers", "1")...)
 	require.Equal(t, results.ExitHeld, code, stderr)
 	require.Contains(t, stderr, "18 runs")

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -98,6 +99,10 @@ func (w *World) trace(e Event) {
 		w.cfg.Trace(e)
 	}
 }
+
+// Observe implements [harness.Observed]: f sees the world as it is, and no event is
+// handled meanwhile.
+func (w *World) Observe(ctx context.Context, f func(ctx context.Context) error) error { return f(ctx) }
 
 // Stats counts what happened in a world.
 type Stats struct {

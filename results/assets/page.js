@@ -3,11 +3,14 @@
 // same titles after a while.
 (function () {
   var tip = document.getElementById("tip");
-  document.querySelectorAll("svg [data-tip] > title").forEach(function (t) {
-    t.parentNode.dataset.tip = t.textContent;
-    t.parentNode.setAttribute("aria-label", t.textContent);
-    t.remove();
-  });
+  window.assayTips = function (within) {
+    within.querySelectorAll("svg [data-tip] > title").forEach(function (t) {
+      t.parentNode.dataset.tip = t.textContent;
+      t.parentNode.setAttribute("aria-label", t.textContent);
+      t.remove();
+    });
+  };
+  window.assayTips(document);
   function hide() { tip.hidden = true; }
   function show(e) {
     var on = e.target.closest && e.target.closest("[data-tip]");

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"time"
 
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/docker"
@@ -42,6 +43,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	return trial.Run(ctx, test, trial.Options{
+<<<<<<< HEAD
 		Start:  func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
 		Claims: s.claimed(),
 		Judge:  s.judging(),
@@ -51,7 +53,30 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		StopOnViolation: s.StopOnViolation,
 		Describe:        s.describe(p),
 		Progress:        o.Progress,
+=======
+		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
+		Claims:   s.claimed(),
+		Judge:    s.judging(),
+		Budget:   s.Budget,
+		Dir:      o.Dir,
+		Describe: s.describe(p),
+		Progress: o.Progress,
+		Sample:   s.sample(o),
+>>>>>>> main
 	})
+}
+
+// samples is how many times the replicas are looked at while the clients run.
+const samples = 200
+
+// sample is how often that is. Where it costs nothing and changes nothing it is
+// done for everybody who will look at the run; in containers it would load the
+// nodes.
+func (s *Spec) sample(o Options) time.Duration {
+	if s.World != Sim || o.Dir == nil {
+		return 0
+	}
+	return s.Duration() / samples
 }
 
 // start makes the world.

@@ -137,6 +137,12 @@ func (s *Spec) MakeRoom() {
 	}
 }
 
+// Unfit says that the profile cannot do the workload.
+func (s *Spec) Unfit() bool {
+	p, err := s.profile()
+	return err == nil && s.Workload == CASRegister && !p.Agreed()
+}
+
 // claimed gives the claims to judge.
 func (s *Spec) claimed() []checkers.Claim {
 	if s.Claims != nil {
@@ -157,7 +163,7 @@ func (s *Spec) Validate() error {
 	switch {
 	case s.Workload != "" && !slices.Contains(Workloads(), s.Workload):
 		return fmt.Errorf("unknown workload %q; there are: %s", s.Workload, strings.Join(Workloads(), ", "))
-	case s.Workload == CASRegister && !p.Agreed():
+	case s.Unfit():
 		return fmt.Errorf("workload %s compares and sets, which profile %s cannot: take profile caspaxos, or workload %s", s.Workload, s.Profile, Register)
 	case s.World != Sim && s.World != Docker:
 		return fmt.Errorf("unknown world %q; there are: %s, %s", s.World, Sim, Docker)

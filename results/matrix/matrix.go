@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,26 +40,38 @@ func Mixes() []Mix {
 
 // Config says what to compare.
 type Config struct {
-	// Base is the spec of every run, but for its profile, nemesis, claims
-	// and seed. Run i of a cell has the seed Base.Seed + i.
-	Base     experiment.Spec
-	Profiles []string
-	Mixes    []Mix
-	Claims   []checkers.Claim
-	Runs     int // a cell
+	// Base is the spec of every run, but for what a row, a mix and the claims
+	// decide. Run i of a cell has the seed Base.Seed + i.
+	Base experiment.Spec
+	// Profiles, Nodes, Grid and Workloads make the rows, see rows.go. Nodes
+	// are sizes of the cluster; none: Base.Nodes.
+	Profiles  []string
+	Nodes     []int
+	Grid      int
+	Workloads []string
+	Mixes     []Mix
+	Claims    []checkers.Claim
+	Runs      int // a cell
+	// Prices: measure also what each setting costs, see price.go.
+	Prices bool
+	// Command is what makes the table again, for its reader.
+	Command string
 	// Out takes the run directories of counterexamples; "" for none.
 	Out string
 	// Workers is how many runs go on at a time; 0: one a processor.
 	Workers int
+	// Self are the arguments that make the running program a node, for
+	// containers; see experiment.Options.
+	Self []string
 	// Progress is told after each run, never concurrently.
 	Progress func(done, total int)
 }
 
-// cell is one profile under one mix: all its runs, judged.
+// cell is one setting under one mix: all its runs, judged.
 type cell struct {
-	profile string
-	mix     Mix
-	runs    []judged // by seed
+	row  row
+	mix  Mix
+	runs []judged // by seed
 }
 
 // judged is what is kept of one run.
@@ -66,6 +79,7 @@ type judged struct {
 	results []checkers.Result
 	hash    string
 	err     error
+	dir     *results.Dir // of a run that cannot be run again
 }
 
 // Run runs the matrix. The result depends on the config alone, not on timing.
@@ -75,38 +89,47 @@ func Run(ctx context.Context, c Config) (*results.Matrix, error) {
 	if c.Runs < 1 {
 		return nil, fmt.Errorf("%d runs a cell: take at least 1", c.Runs)
 	}
-	var cells []*cell
-	for _, p := range c.Profiles {
-		for _, m := range c.Mixes {
-			s := c.spec(p, m, 0)
-			if err := s.Validate(); err != nil {
-				return nil, err
-			}
-			cells = append(cells, &cell{profile: p, mix: m, runs: make([]judged, c.Runs)})
-		}
-	}
-	if err := c.runAll(ctx, cells); err != nil {
+	rows, err := c.rows()
+	if err != nil {
 		return nil, err
 	}
-	return c.table(ctx, cells)
+	var cells []*cell
+	for _, r := range rows {
+		for _, m := range c.Mixes {
+			cells = append(cells, &cell{row: r, mix: m, runs: make([]judged, c.Runs)})
+		}
+	}
+	prices := c.prices(rows)
+	if err := c.runAll(ctx, cells, prices); err != nil {
+		return nil, err
+	}
+	m, err := c.table(ctx, rows, cells)
+	if err != nil {
+		return nil, err
+	}
+	m.Prices, err = priceTable(rows, prices)
+	return m, err
 }
 
 // spec is run i of a cell.
-func (c *Config) spec(profile string, m Mix, i int) experiment.Spec {
-	s := c.Base
-	s.Profile, s.Nemesis, s.Claims = profile, m.Nemesis, c.Claims
+func (c *Config) spec(r row, m Mix, i int) experiment.Spec {
+	s := r.spec
+	s.Nemesis, s.Claims = m.Nemesis, c.Claims
 	s.Seed += uint64(i)
-	s.MakeRoom()
 	return s
 }
 
-// runAll fills the cells.
-func (c *Config) runAll(ctx context.Context, cells []*cell) error {
+// runAll fills the cells, and measures the prices.
+func (c *Config) runAll(ctx context.Context, cells []*cell, prices []priceRun) error {
 	workers := c.Workers
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	total := len(cells) * c.Runs
+	if c.Base.World != experiment.Sim {
+		workers = 1 // they would slow each other down
+	}
+	judging := len(cells) * c.Runs
+	total := judging + len(prices)
 	jobs := make(chan int)
 	var mu sync.Mutex // of done
 	var wg sync.WaitGroup
@@ -114,13 +137,11 @@ func (c *Config) runAll(ctx context.Context, cells []*cell) error {
 	for range workers {
 		wg.Go(func() {
 			for j := range jobs {
-				cl, i := cells[j/c.Runs], j%c.Runs
-				out, err := experiment.Execute(ctx, c.spec(cl.profile, cl.mix, i), experiment.Options{})
-				r := judged{err: err}
-				if out != nil {
-					r.results, r.hash = out.Results, out.Hash
+				if j < judging {
+					c.runCell(ctx, cells[j/c.Runs], j%c.Runs)
+				} else {
+					prices[j-judging].run(ctx, c.Self)
 				}
-				cl.runs[i] = r
 				mu.Lock()
 				done++
 				if c.Progress != nil {
@@ -141,23 +162,58 @@ func (c *Config) runAll(ctx context.Context, cells []*cell) error {
 	return ctx.Err()
 }
 
+// runCell does run i of a cell. In a world where no run can be had again its
+// directory is made now.
+func (c *Config) runCell(ctx context.Context, cl *cell, i int) {
+	r, o := judged{}, experiment.Options{Self: c.Self}
+	if c.Base.World != experiment.Sim && c.Out != "" {
+		if r.dir, r.err = results.Create(c.Out, cl.name(c, i)); r.err != nil {
+			cl.runs[i] = r
+			return
+		}
+		o.Dir = r.dir
+	}
+	out, err := experiment.Execute(ctx, c.spec(cl.row, cl.mix, i), o)
+	r.err = err
+	if out != nil {
+		r.results, r.hash = out.Results, out.Hash
+	}
+	cl.runs[i] = r
+}
+
+// name is that of the directory of a run.
+func (cl *cell) name(c *Config, i int) string {
+	return fmt.Sprintf("%s-%s-%d", cl.row.file, cl.mix.Name, c.Base.Seed+uint64(i))
+}
+
 // table makes the cells of the table, and the run directories they point to.
-func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, error) {
-	others := ""
-	for _, p := range c.Profiles {
-		if s := c.spec(p, Mix{}, 0); s.Nodes != c.Base.Nodes {
-			others += fmt.Sprintf("; %s: %s", p, size(s))
+func (c *Config) table(ctx context.Context, rows []row, cells []*cell) (*results.Matrix, error) {
+	var nodes []string
+	for _, n := range c.sizes() {
+		nodes = append(nodes, strconv.Itoa(n))
+	}
+	sizes, others := strings.Join(nodes, " or ")+" nodes", ""
+	if n := max(c.Base.N, c.Grid); n != 0 {
+		sizes += fmt.Sprintf(", %d replicas of a key", n)
+	}
+	for _, r := range rows {
+		if s := &r.spec; s.N != max(c.Base.N, c.Grid) { // it was given room
+			others += fmt.Sprintf("; %s: %d nodes, %d replicas of a key", r.label, s.Nodes, s.N)
 		}
 	}
-	m := &results.Matrix{Title: fmt.Sprintf("Claims and what %d simulated runs a cell showed (%s, %v each, seeds %d to %d%s)",
-		c.Runs, size(c.Base), c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1, others)}
+	kind := "simulated runs"
+	if c.Base.World != experiment.Sim {
+		kind = "runs in containers"
+	}
+	m := &results.Matrix{Command: c.Command, Title: fmt.Sprintf("Claims and what %d %s a cell showed (%s, %v each, seeds %d to %d%s)",
+		c.Runs, kind, sizes, c.Base.Duration(), c.Base.Seed, c.Base.Seed+uint64(c.Runs)-1, others)}
 	for _, mix := range c.Mixes {
 		m.Columns = append(m.Columns, mix.Name)
 	}
 	paths := map[string]string{} // of the run directories made, by cell and seed
 	for _, claim := range c.Claims {
-		for p, profile := range c.Profiles {
-			row := results.Row{Group: string(claim), Name: profile}
+		for p, r := range rows {
+			row := results.Row{Group: string(claim), Name: r.label}
 			for k := range c.Mixes {
 				cl := cells[p*len(c.Mixes)+k]
 				entry, first, err := c.entry(cl, claim)
@@ -177,19 +233,10 @@ func (c *Config) table(ctx context.Context, cells []*cell) (*results.Matrix, err
 	return m, nil
 }
 
-// size tells the size of a cluster.
-func size(s experiment.Spec) string {
-	text := fmt.Sprintf("%d nodes", s.Nodes)
-	if s.N != 0 && s.N != s.Nodes {
-		text += fmt.Sprintf(", %d replicas of a key", s.N)
-	}
-	return text
-}
-
 // entry counts the runs of a cell for one claim, and gives the first run that
 // broke it.
 func (c *Config) entry(cl *cell, claim checkers.Claim) (e results.Cell, first int, err error) {
-	s := c.spec(cl.profile, cl.mix, 0)
+	s := c.spec(cl.row, cl.mix, 0)
 	setting, err := s.Setting()
 	if err != nil {
 		return e, 0, err
@@ -237,8 +284,10 @@ func (c *Config) entry(cl *cell, claim checkers.Claim) (e results.Cell, first in
 // counterexample runs a run again and keeps it. Different claims of one cell
 // share the directory if they were broken by the same run.
 func (c *Config) counterexample(ctx context.Context, cl *cell, i int, made map[string]string) (string, error) {
-	s := c.spec(cl.profile, cl.mix, i)
-	name := fmt.Sprintf("%s-%s-%d", cl.profile, cl.mix.Name, s.Seed)
+	if dir := cl.runs[i].dir; dir != nil {
+		return filepath.ToSlash(dir.Path()), nil
+	}
+	s, name := c.spec(cl.row, cl.mix, i), cl.name(c, i)
 	if path, ok := made[name]; ok {
 		return path, nil
 	}
@@ -276,6 +325,14 @@ func Base() experiment.Spec {
 	s.Settle = time.Second
 	// No limit of time: what is decided must not depend on the machine.
 	s.Budget = checkers.Budget{Time: -1, Memory: 4 << 30}
+	return s
+}
+
+// DockerBase is the spec of a matrix run in containers, where time is real: longer,
+// with less load.
+func DockerBase() experiment.Spec {
+	s := experiment.Default(experiment.Docker)
+	s.SetDuration(16 * time.Second)
 	return s
 }
 

@@ -45,6 +45,9 @@ type Options struct {
 	StopOnViolation bool
 	// Progress is called now and then while the clients run.
 	Progress func(harness.Snapshot)
+	// Sample is how often the replicas are read while the clients run, to show
+	// how far they differ; see harness.Options.
+	Sample time.Duration
 }
 
 // Outcome is a run that was judged.
@@ -143,6 +146,11 @@ func (t *trial) describe() error {
 	if test.System != nil {
 		r.System = test.System.Name()
 	}
+	for _, e := range test.Faults {
+		if c, ok := e.Fault.(interface{ Cuts() []harness.Link }); ok {
+			r.Cuts = append(r.Cuts, results.Cut{Detail: e.Fault.String(), Links: c.Cuts()})
+		}
+	}
 	schedule, err := nemesis.Encode(test.Faults)
 	r.Schedule = schedule
 	t.record = r
@@ -186,7 +194,7 @@ func (t *trial) inWorld(log io.Writer) (run *harness.Result, err error) {
 	if err := nemesis.Check(w, t.test.Faults); err != nil {
 		return nil, err
 	}
-	run, err = harness.Run(t.ctx, t.test, w, harness.Options{Log: log, Progress: t.opts.Progress, Observe: t.observer()})
+	run, err = harness.Run(t.ctx, t.test, w, harness.Options{Log: log, Progress: t.opts.Progress, Sample: t.opts.Sample, Observe: t.observer()})
 	return run, errors.Join(err, t.keep(func(d *results.Dir) error { return t.writeLogs(d, w) }))
 }
 
@@ -240,7 +248,7 @@ func (t *trial) judge(run *harness.Result, runErr error) *Outcome {
 	}
 	out.report = results.Run{
 		Test: t.record, History: run.History, Verdicts: v,
-		Replicas: &results.Replicas{Settled: run.Settled, States: run.Replicas},
+		Replicas: &results.Replicas{Settled: run.Settled, States: run.Replicas, Samples: run.Samples},
 	}
 	if t.opts.Dir != nil {
 		out.report.Path = t.opts.Dir.Path()
