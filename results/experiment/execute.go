@@ -43,17 +43,6 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		return nil, err
 	}
 	return trial.Run(ctx, test, trial.Options{
-<<<<<<< HEAD
-		Start:  func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
-		Claims: s.claimed(),
-		Judge:  s.judging(),
-		Budget: s.Budget,
-		Dir:    o.Dir,
-
-		StopOnViolation: s.StopOnViolation,
-		Describe:        s.describe(p),
-		Progress:        o.Progress,
-=======
 		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
 		Claims:   s.claimed(),
 		Judge:    s.judging(),
@@ -62,7 +51,8 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Describe: s.describe(p),
 		Progress: o.Progress,
 		Sample:   s.sample(o),
->>>>>>> main
+
+		StopOnViolation: s.StopOnViolation,
 	})
 }
 
