@@ -35,11 +35,18 @@ func manyKeys(r small, keys int) *history.History {
 
 // record writes a history as a run does, JSON lines as somebody else would.
 func record(t testing.TB, h *history.History) (file, lines []byte) {
+	rec, file := recorded(t, h, events(h.Ops))
+	var text bytes.Buffer
+	require.NoError(t, history.ExportJSONL(&text, rec))
+	return file, text.Bytes()
+}
+
+func recorded(t testing.TB, h *history.History, all []history.Event) (*history.History, []byte) {
 	var buf bytes.Buffer
 	rec := history.NewRecorder(&buf, history.ChunkSize(200))
 	rec.SetKeys(h.Keys)
 	ids := make(map[int]int)
-	for _, e := range events(h.Ops) {
+	for _, e := range all {
 		if !e.Done {
 			ids[e.ID] = rec.Invoke(e.Op)
 		} else {
@@ -47,9 +54,65 @@ func record(t testing.TB, h *history.History) (file, lines []byte) {
 		}
 	}
 	require.NoError(t, rec.Close(1e9))
-	var text bytes.Buffer
-	require.NoError(t, history.ExportJSONL(&text, rec.History()))
-	return buf.Bytes(), text.Bytes()
+	return rec.History(), buf.Bytes()
+}
+
+// A recording may tell of calls a little out of order, if several goroutines
+// write it. Then the stream knows less of what may still come.
+func TestStreamOfCallsOutOfOrder(t *testing.T) {
+	r := small{Rand: rand.New(rand.NewPCG(32, 1)), maxOps: 10, cas: true}
+	disordered := 0
+	for range 2_000 {
+		h := manyKeys(r, 1)
+		all := events(h.Ops)
+		for range len(all) {
+			i := r.IntN(len(all) - 1)
+			if all[i].ID != all[i+1].ID { // an operation does not complete before it is invoked
+				all[i], all[i+1] = all[i+1], all[i]
+			}
+		}
+		whole, file := recorded(t, h, all)
+		want := CheckModel(whole, "", Options{}, Budget{})
+		got, _, err := CheckStream(stored(file), "history", Options{}, Budget{})
+		require.NoError(t, err)
+		require.Equal(t, want.Verdict, got.Verdict, "%s, but %s on %s", want.Reason, got.Reason, notation(whole.Ops))
+		o := NewOnline(Options{})
+		for i := range all {
+			o.See(&all[i])
+		}
+		if o.late > 0 {
+			disordered++
+		}
+	}
+	require.Greater(t, disordered, 1_000)
+}
+
+// What is cut off is judged as far as it goes, and the cut is told.
+func TestStreamOfACutFile(t *testing.T) {
+	r := small{Rand: rand.New(rand.NewPCG(33, 1)), maxOps: 20}
+	cuts := 0
+	for range 300 {
+		_, file := recorded(t, manyKeys(r, 2), events(manyKeys(r, 2).Ops))
+		file = file[:12+r.IntN(len(file)-12)]
+		whole, err := history.Decode(bytes.NewReader(file))
+		require.NoError(t, err)
+		want := CheckModel(whole, "", Options{}, Budget{})
+		got, cut, err := CheckStream(stored(file), "history", Options{}, Budget{})
+		require.NoError(t, err)
+		require.Equal(t, whole.Cut, cut)
+		require.Equal(t, want.Verdict, got.Verdict, "%s, but %s", want.Reason, got.Reason)
+		if len(whole.Ops) > 0 {
+			cuts++
+		}
+	}
+	require.Greater(t, cuts, 50)
+
+	_, _, err := CheckStream(stored([]byte("{\"type\":\"invoke\",\"process\":0,\"f\":\"read\"}\n{\"type\":\"ok\",\"process\":1}\n")), "bad", Options{}, Budget{})
+	require.ErrorContains(t, err, "bad:2: ")
+	res, _, err := CheckStream(stored([]byte("{}")), "kv", Options{Model: ModelKV}, Budget{})
+	require.NoError(t, err)
+	require.Equal(t, Unknown, res.Verdict)
+	require.Equal(t, "the model kv cannot be judged as a stream", res.Reason)
 }
 
 func TestStreamAgrees(t *testing.T) {
