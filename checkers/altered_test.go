@@ -138,7 +138,6 @@ func TestMutants(t *testing.T) {
 		{"zone.go", "if initially.last != noOp {", "if false {"},
 		{"zone.go", "initially := cluster{value: initial, f: beginning, s: beginning,", "initially := cluster{value: initial, f: v.at(0).Call, s: v.at(0).Call,"},
 		{"zone.go", "value: o.Arg, f: o.End(), s: o.Call,\n\t\t\twrite:", "value: o.Arg, f: o.Return, s: o.Call,\n\t\t\twrite:"},
-		{"zone.go", "if c.forward() || c.unread {", "if c.forward() || v0(c) {"},
 		{"zone.go", "c.unread = false", "c.unread = c.unread"},
 		{"chain.go", "if l.from == fromNothing {", "if l.from == fromNothing && false {"},
 		{"chain.go", "other != noLink {", "false {"},
@@ -173,9 +172,6 @@ func TestMutants(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, string(source), m.from, "the place to change is gone")
 			broken := strings.ReplaceAll(string(source), m.from, m.to)
-			if strings.Contains(m.to, "v0(") {
-				broken += "\nfunc v0(*cluster) bool { return false }\n"
-			}
 			dir := t.TempDir()
 			changed := filepath.Join(dir, m.file)
 			require.NoError(t, os.WriteFile(changed, []byte(broken), 0o600))
@@ -185,7 +181,7 @@ func TestMutants(t *testing.T) {
 			require.NoError(t, err)
 			file := filepath.Join(dir, "overlay.json")
 			require.NoError(t, os.WriteFile(file, overlay, 0o600))
-			out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-count=1", "-run", "^Test(DecisionsAgree|OnlineSaysSo|PiecesAgree)", ".", "-args", "-histories", "30000").CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-vet=off", "-count=1", "-run", "^Test(DecisionsAgree|OnlineSaysSo|PiecesAgree)", ".", "-args", "-histories", "20000").CombinedOutput()
 			require.Error(t, err, "nobody noticed")
 			require.NotContains(t, string(out), "build failed", string(out))
 		})

@@ -54,7 +54,10 @@ func (r small) history() []history.Op {
 		clocks[p] = o.Return
 		switch x := r.Float64(); {
 		case x < info:
-			o.Outcome, o.Return = history.Info, history.Never
+			o.Outcome = history.Info
+			if r.IntN(2) == 0 { // nobody gave up before the history's end
+				o.Return = history.Never
+			}
 			clocks[p] = o.Call + 1
 		case x < info+fail:
 			o.Outcome = history.Fail
