@@ -46,20 +46,20 @@ func byPieces(t testing.TB, h *history.History, opts Options) Verdict {
 func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones bool) {
 	h := &history.History{Ops: ops}
 	want := verdictOf(oracle(ops, opts))
-	require.Equal(t, want, byPorcupine(t, h, opts), "porcupine on %s", notation(ops))
-	require.Equal(t, want, byTightened(t, h, opts), "porcupine, tightened, on %s", notation(ops))
-	require.Equal(t, want, byPieces(t, h, opts), "porcupine, in pieces, on %s", notation(ops))
+	require.Equal(t, want, byPorcupine(t, h, opts), "porcupine on %s", told(ops))
+	require.Equal(t, want, byTightened(t, h, opts), "porcupine, tightened, on %s", told(ops))
+	require.Equal(t, want, byPieces(t, h, opts), "porcupine, in pieces, on %s", told(ops))
 	r := decideRegister(h, whole(h), registerModel(ModelCASRegister, true), opts)
 	if r.verdict != Unknown {
-		require.Equal(t, want, r.verdict, "zones (%s) on %s", r.why, notation(ops))
+		require.Equal(t, want, r.verdict, "zones (%s) on %s", r.why, told(ops))
 	}
 	for order, all := range map[string][]history.Event{"recorded": events(ops), "written": written(ops)} {
 		online, o := byOnline(all, opts)
 		if online == Unknown {
-			require.False(t, r.verdict != Unknown && order == "recorded" && !anyFailed(ops), "%s: %s", o.registers[0].why, notation(ops))
+			require.False(t, r.verdict != Unknown && order == "recorded" && !anyFailed(ops), "%s: %s", o.registers[0].why, told(ops))
 			continue
 		}
-		require.Equal(t, want, online, "online, as %s, on %s", order, notation(ops))
+		require.Equal(t, want, online, "online, as %s, on %s", order, told(ops))
 	}
 	if decideZones(h, whole(h), opts).verdict == Broken {
 		// What is given as proof must be one on its own.
@@ -68,18 +68,23 @@ func agree(t testing.TB, ops []history.Op, opts Options) (v Verdict, byZones boo
 			proof = append(proof, ops[i])
 		}
 		if r.rule != ReadFromNowhere {
-			require.False(t, oracle(proof, opts), "the proof %s (%s) of %s", notation(proof), r.why, notation(ops))
+			require.False(t, oracle(proof, opts), "the proof %s (%s) of %s", told(proof), r.why, told(ops))
 		}
 	}
 	if fresh := FreshReadsWith(opts)(Input{History: h}, Budget{}); fresh.Verdict == Broken {
-		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", fresh.Claim, fresh.Reason, notation(ops))
+		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", fresh.Claim, fresh.Reason, told(ops))
 	}
 	durable := DurabilityOptions{Options: opts, Overlap: true}
 	if lost := NoLostWritesWith(durable)(Input{History: h}, Budget{}); lost.Verdict == Broken {
-		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", lost.Claim, lost.Reason, notation(ops))
+		require.Equal(t, Broken, want, "%s broken (%s), but linearizable: %s", lost.Claim, lost.Reason, told(ops))
 	}
 	return want, r.verdict != Unknown
 }
+
+// told is a history in the notation, put into words only where a test fails.
+type told []history.Op
+
+func (t told) String() string { return notation(t) }
 
 func anyFailed(ops []history.Op) bool {
 	return slices.ContainsFunc(ops, func(o history.Op) bool { return o.Outcome == history.Fail })
