@@ -38,6 +38,10 @@ type Online struct {
 	cas  bool // compare-and-set is in the model
 	// mine says which keys are judged; nil: all.
 	mine func(key int32) bool
+	// unread are the writes of unknown outcome whose values nobody will see, by
+	// the order in which they end; see gaveUp.
+	unread bits
+	ends   int
 	// lateness is by how much calls may be told out of order.
 	lateness int64
 
@@ -192,6 +196,11 @@ func (o *Online) Broken() (key int32, broken bool) {
 // they are recorded: the calls ascend, and an operation completes after it was
 // invoked.
 func (o *Online) See(e *history.Event) {
+	needless := false
+	if _, ok := gaveUp(e); ok {
+		needless = o.unread.has(o.ends)
+		o.ends++
+	}
 	if o.mine != nil && !o.mine(e.Op.Key) {
 		if !e.Done {
 			o.advance(e.Op.Call)
@@ -200,6 +209,9 @@ func (o *Online) See(e *history.Event) {
 	}
 	if e.Done {
 		o.complete(e)
+		if needless {
+			o.takeBack(e)
+		}
 		return
 	}
 	o.advance(e.Op.Call)
@@ -323,34 +335,39 @@ func (o *Online) complete(e *history.Event) {
 // failed takes back what an operation would have written.
 func (o *Online) failed(r *register, e *history.Event) {
 	op := &e.Op
-	var value history.Value
-	switch op.F {
-	case history.Write:
-		value = op.Arg
-	case history.CAS:
-		value = op.Arg2
-		if op.Out == history.Nil && o.opts.FailedCAS == ObserveFailedCAS {
-			r.why = "a failed compare-and-set says only what the value was not"
-			return
-		}
-	case history.Delete:
-		value = history.Nil
-	default:
+	if op.F == history.CAS && op.Out == history.Nil && o.opts.FailedCAS == ObserveFailedCAS {
+		r.why = "a failed compare-and-set says only what the value was not"
 		return
+	}
+	l, taken := o.takeBack(e)
+	if taken {
+		return
+	}
+	seen := offence{rule: ReadFromNowhere, op: l.earliest, other: e.ID, value: l.value}
+	if l.earliest == nobody {
+		seen.rule, seen.op = SetFromNowhere, o.live[l.next].write
+	}
+	o.offend(r, seen)
+}
+
+// takeBack removes the value of an operation that did not write it, or need not
+// have. It is false, with the value, where somebody has seen it.
+func (o *Online) takeBack(e *history.Event) (*liveValue, bool) {
+	op := e.Op
+	op.Outcome = history.Info
+	value, wrote := writes(&op)
+	if !wrote {
+		return nil, true
 	}
 	x, known := o.find[valueOf{op.Key, value}]
 	if !known || o.live[x].write != e.ID {
-		return
+		return nil, true
 	}
 	if l := &o.live[x]; l.chain != none {
-		seen := offence{rule: ReadFromNowhere, op: l.earliest, other: e.ID, value: value}
-		if l.earliest == nobody {
-			seen.rule, seen.op = SetFromNowhere, o.live[l.next].write
-		}
-		o.offend(r, seen)
-		return
+		return l, false
 	}
 	o.drop(x)
+	return nil, true
 }
 
 // apply takes what a completed operation tells.

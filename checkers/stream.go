@@ -32,19 +32,22 @@ const (
 // The history is read once, and a second time where something is broken, to
 // tell of it. Its state (see [Online]) is what is in flight, some hundred bytes
 // a key, and about 200 bytes for every write of unknown outcome that nobody has
-// read. Where that is more than 192 MiB, the history is read several times,
-// each time for a part of its keys; where it is more for a single key, the
-// answer is Unknown. Keys that need a search are loaded, about a million
-// operations at a time, and searched within the budget.
+// read. Where that is more than 192 MiB, the history is read more often: first
+// for the writes of unknown outcome that nobody ever reads, which then take a
+// bit each; then, if need be, for a part of the keys at a time. Keys that need a
+// search are loaded, about a million operations at a time, and searched within
+// the budget.
 //
 // Result.Ops are the numbers of operations in the order of the recording. Cut
 // says why the history ends early, as History.Cut does. The error is one of
 // reading.
 func CheckStream(open Source, name string, opts Options, b Budget) (res Result, cut, err error) {
-	return checkStream(open, name, opts, b, limits{state: stateLimit, load: loadLimit})
+	return checkStream(open, name, opts, b, limits{state: stateLimit, every: 1024, load: loadLimit})
 }
 
-type limits struct{ state, load int }
+// limits bound the state in bytes, which is looked at after so many events, and
+// the operations loaded at a time.
+type limits struct{ state, every, load int }
 
 func checkStream(open Source, name string, opts Options, b Budget, lim limits) (Result, error, error) {
 	s := streamed{open: open, name: name, opts: opts, budget: b, lim: lim, parts: 1}
@@ -76,6 +79,8 @@ type streamed struct {
 	lim      limits
 	parts    int   // passes
 	lateness int64 // of calls
+	unread   bits  // once they were needed
+	sought   bool
 
 	keys, checked, broken int
 	lowest                *offence
@@ -112,7 +117,7 @@ func (s *streamed) run() error {
 			break
 		}
 		if s.parts > maxParts {
-			s.res.Reason = fmt.Sprintf("the writes of unknown outcome on one key need more than %s of memory", byteText(uint64(s.lim.state)))
+			s.res.Reason = fmt.Sprintf("what is in flight on one key needs more than %s of memory", byteText(uint64(s.lim.state)))
 			return nil
 		}
 	}
@@ -133,21 +138,26 @@ func (s *streamed) judge() (again bool, err error) {
 	s.keys, s.checked, s.broken, s.lowest, s.open1 = 0, 0, 0, nil, nil
 	for part := range s.parts {
 		o := NewOnline(s.opts)
-		o.lateness = s.lateness
+		o.lateness, o.unread = s.lateness, s.unread
 		if s.parts > 1 {
 			o.mine = func(key int32) bool { return spread(key)%uint32(s.parts) == uint32(part) }
 		}
 		n := 0
 		err := s.read(history.Sink{Event: func(e *history.Event) error {
 			o.See(e)
-			if n++; n%1024 == 0 && o.size() > s.lim.state {
+			if n++; n%s.lim.every == 0 && o.size() > s.lim.state {
 				return errState
 			}
 			return nil
 		}})
 		if errors.Is(err, errState) {
-			s.parts *= 2
-			return true, nil
+			if s.sought {
+				s.parts *= 2
+				return true, nil
+			}
+			s.sought = true
+			s.unread, err = s.unreadWrites()
+			return true, err
 		}
 		if err != nil {
 			return false, err

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/internal/synthetic"
 )
 
 func stored(file []byte) Source {
@@ -126,19 +127,24 @@ func TestStreamAgrees(t *testing.T) {
 		{small{maxOps: 7, cas: true, blind: true}, Options{Model: ModelCASRegister, FailedCAS: ObserveFailedCAS}},
 	} {
 		c.r.Rand = rand.New(rand.NewPCG(31, 1))
-		seen := map[Verdict]int{}
+		seen, often := map[Verdict]int{}, 0
 		for i := range 600 {
 			h := manyKeys(c.r, 1+i%3)
 			want := CheckModel(h, c.opts.Model, c.opts, Budget{})
 			file, lines := record(t, h)
 			for _, form := range [][]byte{file, lines} {
 				// With little room, several passes, and keys one by one.
-				lim := []limits{{stateLimit, loadLimit}, {1, 1}}[i%2]
-				if lim.state == 1 {
-					lim.state, lim.load = 1500, 20
+				lim := []limits{{stateLimit, 1024, loadLimit}, {3_000, 1, 20}}[i%2]
+				reads := 0
+				source := func() (io.ReadCloser, error) {
+					reads++
+					return stored(form)()
 				}
-				got, cut, err := checkStream(stored(form), "history", c.opts, Budget{}, lim)
+				got, cut, err := checkStream(source, "history", c.opts, Budget{}, lim)
 				require.NoError(t, err)
+				if reads > 5 {
+					often++
+				}
 				require.NoError(t, cut)
 				require.Equal(t, want.Verdict, got.Verdict, "%s, but %s on %s", want.Reason, got.Reason, notation(h.Ops))
 				if want.Verdict == Broken {
@@ -155,6 +161,7 @@ func TestStreamAgrees(t *testing.T) {
 			}
 			seen[want.Verdict]++
 		}
+		require.Greater(t, often, 50)
 		require.Greater(t, seen[Held], 60)
 		require.Greater(t, seen[Broken], 120)
 	}
@@ -182,5 +189,27 @@ func proves(t *testing.T, h *history.History, r Result, opts Options) {
 	}
 	if len(proof) > 1 {
 		require.False(t, oracle(proof, opts), "%s proves nothing: %s, of %s", notation(proof), r.Reason, notation(h.Ops))
+	}
+}
+
+// Writes of unknown outcome that nobody reads are no reason to give up, however
+// many there are.
+func TestStreamWithManyUnreadWrites(t *testing.T) {
+	for _, stale := range []int{0, 35_000} {
+		var file bytes.Buffer
+		require.NoError(t, synthetic.Load{Seed: 3, Ops: 40_000, Clients: 10, Info: 0.3, Stale: stale}.Write(&file))
+		whole, err := history.Decode(bytes.NewReader(file.Bytes()))
+		require.NoError(t, err)
+		want := CheckModel(whole, ModelRegister, Options{}, Budget{})
+		require.Equal(t, map[bool]Verdict{true: Held, false: Broken}[stale == 0], want.Verdict)
+		reads := 0
+		source := func() (io.ReadCloser, error) {
+			reads++
+			return stored(file.Bytes())()
+		}
+		got, _, err := checkStream(source, "history", Options{Model: ModelRegister}, Budget{}, limits{300_000, 64, loadLimit})
+		require.NoError(t, err)
+		require.Equal(t, want.Verdict, got.Verdict, got.Reason)
+		require.Greater(t, reads, 4, "once, until it was too much; twice for each part of the values; and again")
 	}
 }
