@@ -24,11 +24,11 @@ import (
 // What may be forgotten: let no operation that is in flight or still to come be
 // called before T. A chain G with f < T that must come before another chain H
 // with f < T is dead: an operation on G that is called at T or later would have
-// to come before H and after it. Of dead chains the greatest s is enough: a
-// chain that changes later has a call at T or later, so every dead chain must
-// come before it, and all that is left to ask is whether it must come before
-// a dead one. A value seen that is in no chain and was not called is a
-// violation, whether it was dead or never there.
+// to come before H and after it. Nothing has to be remembered of G, for nothing
+// will have to come before it: H.f is not before G.s (they would contradict each
+// other), so G.s < T, and no chain that changes later has f before that. A value
+// seen that is in no chain and was not called is a violation, whether it was
+// dead or never there.
 //
 // So the state is what is in flight, the newest values of every key, and every
 // write of unknown outcome that nobody has read, which may be read at any time
@@ -140,7 +140,7 @@ type register struct {
 	links   int // of all chains
 	limit   int // of links, before the dead are looked for
 	window  []windowed
-	spent   extent // of the dead chain with the greatest s
+	spent   extent // of the dead chain with the greatest s, to tell of
 	why     string // why it cannot be judged here
 	broken  bool
 	touched bool
@@ -603,10 +603,6 @@ func (o *Online) stretch(r *register, x int32, f int64, first int, s int64, last
 // In a history without one it looks at few: those that were in flight with it.
 func (o *Online) compare(r *register, chain int32) {
 	c := &o.chains[chain]
-	if c.f < r.spent.s {
-		o.offend(r, offence{rule: zoneRule(&c.extent, &r.spent), a: c.extent, b: r.spent})
-		return
-	}
 	for i := len(r.window) - 1; i >= 0 && r.window[i].top > c.f; i-- {
 		if r.window[i].chain == chain {
 			continue
@@ -641,7 +637,7 @@ func zoneRule(a, b *extent) Rule {
 func (o *Online) forget(r *register) {
 	t := o.floor()
 	// The two greatest s, so that no chain is compared with itself.
-	best, second, who := r.spent.s, int64(beginning), none
+	best, second, who := int64(beginning), int64(beginning), none
 	for _, w := range r.window {
 		c := &o.chains[w.chain]
 		switch {
