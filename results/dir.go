@@ -21,6 +21,7 @@ const (
 	historyFile  = "history.assay"
 	verdictsFile = "verdicts.json"
 	replicasFile = "replicas.json"
+	traceFile    = "trace.json"
 	pageFile     = "index.html"
 	logsDir      = "logs"
 )

@@ -8,6 +8,7 @@
 //	history.assay    every operation and fault, written while the run goes on
 //	verdicts.json    the answers to the claims, and figures per phase
 //	replicas.json    what each replica held at the end
+//	trace.json       messages around a violation, of a simulated run
 //	logs/node-0.log  what the nodes said
 //	index.html       the page: one file, without network or other files
 //	key-3.html       Porcupine's own picture of key 3, where something broke

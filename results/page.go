@@ -87,6 +87,7 @@ type violation struct {
 	Number int
 	telling
 	Excerpt *excerpt
+	Space   *spacetime
 	KeyPage string
 }
 
@@ -197,6 +198,9 @@ func (m *pageModel) addViolations(run *Run, t *timeline, keyPages map[int32]stri
 		v := violation{Number: len(m.Violations) + 1, telling: tell(run, r, 12, 6), KeyPage: keyPages[r.Key]}
 		if len(v.Steps) > 0 {
 			v.Excerpt = drawExcerpt(run, &v.telling, t.typicalLatency())
+			if len(m.Violations) == 0 {
+				v.Space = drawSpacetime(run, &v.telling, t.typicalLatency())
+			}
 		}
 		anchors[r] = fmt.Sprintf("violation-%d", v.Number)
 		byOps[same] = anchors[r]
@@ -306,6 +310,9 @@ func runFiles(run *Run) []file {
 	}
 	if run.Replicas != nil {
 		files = append(files, file{replicasFile, "what each replica held at the end"})
+	}
+	if run.Trace != nil {
+		files = append(files, file{traceFile, "messages around the violation"})
 	}
 	for _, p := range run.KeyPages {
 		what := "Porcupine's picture of a key"

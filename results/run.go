@@ -32,6 +32,8 @@ type Run struct {
 	Verdicts *Verdicts
 	// Replicas is nil if the final states were not taken.
 	Replicas *Replicas
+	// Trace is nil if there is none.
+	Trace *Trace
 	// Logs[i] is the file of a node's log and KeyPages those of pictures of
 	// single keys, relative to Path.
 	Logs, KeyPages []NumberedFile
@@ -263,8 +265,27 @@ func Load(path string) (*Run, error) {
 	if run.Replicas, err = d.readReplicas(); err != nil {
 		return nil, err
 	}
+	if run.Trace, err = d.readTrace(); err != nil {
+		return nil, err
+	}
 	run.Logs, run.KeyPages, err = d.files()
 	return run, err
+}
+
+// WriteTrace stores what happened between the nodes around a violation.
+func (d *Dir) WriteTrace(t Trace) error {
+	t.Schema = Schema
+	return d.writeJSON(traceFile, t)
+}
+
+func (d *Dir) readTrace() (*Trace, error) {
+	var t Trace
+	there, err := d.readJSON(traceFile, &t)
+	if err != nil || !there {
+		return nil, err
+	}
+	sortTrace(&t)
+	return &t, nil
 }
 
 // Peek reads what was run and what came of it, without the history.

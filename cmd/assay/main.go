@@ -86,6 +86,6 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(matrixCommand(), runCommand(), replayCommand(), checkCommand(), nodeCommand(), clusterCommand(), membersCommand(), nightlyCommand(), serveCommand())
+	root.AddCommand(matrixCommand(), runCommand(), replayCommand(), checkCommand(), nodeCommand(), clusterCommand(), membersCommand(), nightlyCommand(), serveCommand(), compareCommand())
 	return root
 }

@@ -214,7 +214,7 @@ func TestCheckHostileInput(t *testing.T) {
 }
 
 func TestHelpAnswersWithoutWork(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"matrix", "--help"}, {"check", "--help"}, {"replay", "--help"}, {"node", "--help"}, {"cluster", "--help"}, {"--version"}} {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"matrix", "--help"}, {"check", "--help"}, {"replay", "--help"}, {"node", "--help"}, {"cluster", "--help"}, {"members", "--help"}, {"nightly", "--help"}, {"serve", "--help"}, {"compare", "--help"}, {"--version"}} {
 		stdout, stderr, code := assay(t, t.TempDir(), args...)
 		require.Equal(t, 0, code, stderr)
 		require.NotEmpty(t, stdout)

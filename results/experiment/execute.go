@@ -42,7 +42,7 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	return trial.Run(ctx, test, trial.Options{
+	out, err := trial.Run(ctx, test, trial.Options{
 		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
 		Claims:   s.claimed(),
 		Judge:    s.judging(),
@@ -54,6 +54,10 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 
 		StopOnViolation: s.StopOnViolation,
 	})
+	if err == nil && o.Dir != nil && s.World == Sim {
+		err = s.traced(ctx, out, o.Dir)
+	}
+	return out, err
 }
 
 // samples is how many times the replicas are looked at while the clients run.

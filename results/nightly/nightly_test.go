@@ -243,3 +243,15 @@ func TestMistakes(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestCompareNights(t *testing.T) {
+	a := &Summary{Date: "a", Stages: []*Stage{{Name: "sim", Cells: []*Cell{{Name: "x", Runs: 1, Promises: 1}, {Name: "y", Runs: 1, Promises: 1}}}}}
+	b := &Summary{Date: "b", Stages: []*Stage{{Name: "sim", Cells: []*Cell{{Name: "x", Runs: 2, Promises: 2, Broken: 1, Why: "because"}}}}}
+	c := Compare(a, b)
+	require.Equal(t, []results.ComparisonRow{
+		{Cells: []string{"sim: x", "held", "broken", "because"}, Changed: true},
+		{Cells: []string{"sim: y", "held", "not run", ""}, Changed: true},
+	}, c.Parts[1].Rows)
+	_, err := Load(t.TempDir())
+	require.ErrorContains(t, err, "is no night's directory")
+}

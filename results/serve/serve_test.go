@@ -64,6 +64,7 @@ func TestPages(t *testing.T) {
 		"/?profile=nonesuch":      "0 of 2 runs",
 		"/run/" + brokenRun + "/": "What went wrong",
 		"/run/" + brokenRun + "/?from=1&to=1.1&key=r0&node=1": `value="r0"`,
+		"/run/" + brokenRun + "/?from=0&to=1":                 "The messages behind it",
 		"/part/" + heldRun + "?from=1&to=1.05":                "operations from 1.000 s to 1.050 s",
 		"/file/" + brokenRun + "/test.json":                   `"profile": "majority-lww"`,
 		"/run/" + brokenRun + "/logs/node-0.log":              "boot 1",

@@ -75,6 +75,15 @@ func (o *Outcome) Result(c checkers.Claim) checkers.Result {
 	return checkers.Result{Claim: c, Key: -1, Reason: "it was not judged"}
 }
 
+// AddTrace keeps the messages around a violation, and draws the page with them.
+func (o *Outcome) AddTrace(dir *results.Dir, t results.Trace) error {
+	if err := dir.WriteTrace(t); err != nil {
+		return err
+	}
+	o.report.Trace = &t
+	return dir.WritePage(&o.report)
+}
+
 // Run runs a test, judges it, and leaves its run directory.
 //
 // An error means that the run itself failed; the outcome is then nil if
