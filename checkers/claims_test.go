@@ -55,7 +55,7 @@ func TestFreshReads(t *testing.T) {
 func TestFreshReadsReason(t *testing.T) {
 	h := parse(t, "w1@1000000-2000000 w2@3000000-4000000 r1@9000000-9500000 r1@14000000-15000000 r2@16000000-16000001")
 	r := FreshReadsWith(Options{})(Input{History: h}, Budget{})
-	require.Equal(t, `2 of 3 reads broken, first on key "k0": process 2's read of 1 (0.009000 s to 0.009500 s) saw an old value: process 1's write of 2 (0.003000 s to 0.004000 s) had completed 5ms earlier; the most stale by 10ms`, r.Reason)
+	require.Equal(t, `2 of 3 reads broken (21–94 %), first on key "k0": process 2's read of 1 (0.009000 s to 0.009500 s) saw an old value: process 1's write of 2 (0.003000 s to 0.004000 s) had completed 5ms earlier; the most stale by 10ms`, r.Reason)
 }
 
 // replicasOf makes final states of key 0: "nil" absent, "-" not read, "~"

@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
@@ -10,11 +11,33 @@ import (
 // CheckConverges judges whether the replicas, left alone, came to hold the
 // same: each was read directly, without a client touching a key. Two replicas
 // agree on a key when both lack it or both hold the same value; their stamps
-// need not be equal. Nodes that are no replicas of a key do not count for it.
+// need not be equal. Nodes that are no replicas of a key do not count for it. Its
+// rate is that of keys.
 func CheckConverges(in Input, _ Budget) Result {
-	res := Result{Claim: Converges, Key: -1}
+	return converged(Converges, in, in.Replicas, in.Settled, "after the clients had stopped")
+}
+
+// CheckConvergesWhenRead judges whether the replicas came to hold the same at the
+// latest after clients had read every key on which they differed, at every node.
+// A cache promises this much, and a store that only repairs what is read.
+// Replicas that agree by themselves need not be read for it.
+func CheckConvergesWhenRead(in Input, _ Budget) Result {
+	if in.ReadBack != nil {
+		return converged(ConvergesWhenRead, in, in.ReadBack, in.ReadBackSettled, "after they had been read")
+	}
+	res := converged(ConvergesWhenRead, in, in.Replicas, in.Settled, "after the clients had stopped, without being read")
+	if res.Verdict == Broken {
+		res.Verdict, res.Violations, res.Rate = Unknown, 0, nil
+		res.Reason = "nobody read the keys that differ: " + res.Reason
+	}
+	return res
+}
+
+// converged judges final states, taken some time after something.
+func converged(claim Claim, in Input, replicas [][]harness.Replica, settled time.Duration, since string) Result {
+	res := Result{Claim: claim, Key: -1}
 	var rows []int
-	for node, row := range in.Replicas {
+	for node, row := range replicas {
 		if row != nil {
 			rows = append(rows, node)
 		}
@@ -25,20 +48,24 @@ func CheckConverges(in Input, _ Budget) Result {
 	}
 	keys, present := 0, 0
 	for _, node := range rows {
-		keys = max(keys, len(in.Replicas[node]))
+		keys = max(keys, len(replicas[node]))
 	}
 	why := ""
+	var siblings []int64                   // how many values each replica of a key holds
 	copies, fewest := len(rows), int32(-1) // replicas read of the key with the fewest
 	for key := range keys {
 		var first harness.Replica
 		at, n := -1, 0
 		held, agree := false, true
 		for _, node := range rows {
-			r := replicaAt(in.Replicas[node], key)
+			r := replicaAt(replicas[node], key)
 			if r.Elsewhere {
 				continue
 			}
 			n++
+			if r.Present && r.Values != nil {
+				siblings = append(siblings, int64(len(r.Values)))
+			}
 			held = held || r.Present
 			if n == 1 {
 				first, at = r, node
@@ -63,13 +90,19 @@ func CheckConverges(in Input, _ Budget) Result {
 		}
 	}
 	res.Checked = present
+	if keys > 0 {
+		res.Rate = rateOf(res.Violations, keys, "key")
+	}
+	if len(siblings) > 0 {
+		res.Figures = append(res.Figures, figureOf("values at a replica of a key", "values", siblings, 1))
+	}
 	name := func(key int32) string {
 		if in.History == nil {
 			return keyText(&history.History{}, key)
 		}
 		return keyText(in.History, key)
 	}
-	silent := len(in.Replicas) - len(rows)
+	silent := len(replicas) - len(rows)
 	switch {
 	case res.Violations > 0:
 		res.Verdict = Broken
@@ -82,13 +115,13 @@ func CheckConverges(in Input, _ Budget) Result {
 		res.Reason = "there is one replica only"
 	case present == 0:
 		res.Reason = "no replica holds anything"
-	case in.Settled < 0:
+	case settled < 0:
 		res.Verdict = Broken
 		res.Violations = 1
 		res.Reason = "the replicas did not agree within the bound"
 	default:
 		res.Verdict = Held
-		res.Reason = fmt.Sprintf("%s on %s agree, %s after the clients had stopped", plural(copies, "replica"), plural(present, "key"), span(int64(in.Settled)))
+		res.Reason = fmt.Sprintf("%s on %s agree, %s %s", plural(copies, "replica"), plural(present, "key"), span(int64(settled)), since)
 	}
 	return res
 }

@@ -57,6 +57,9 @@ func NoLostWritesWith(opts DurabilityOptions) Checker {
 			d.key(k, source)
 		}
 		res.Checked, res.Violations = d.acknowledged, d.lost
+		if d.acknowledged > 0 {
+			res.Rate = rateOf(d.lost, d.acknowledged, "acknowledged write")
+		}
 		switch {
 		case d.acknowledged == 0:
 			res.Reason = "no write was acknowledged"
@@ -73,7 +76,7 @@ func NoLostWritesWith(opts DurabilityOptions) Checker {
 		default:
 			res.Verdict = Broken
 			res.Key, res.Ops = d.firstKey, d.proof
-			res.Reason = fmt.Sprintf("%s of %s lost, first on %s: %s", count(d.lost), plural(d.acknowledged, "acknowledged write"), keyText(h, d.firstKey), d.why)
+			res.Reason = fmt.Sprintf("%s of %s lost (%s), first on %s: %s", count(d.lost), plural(d.acknowledged, "acknowledged write"), res.Rate.Interval(), keyText(h, d.firstKey), d.why)
 		}
 		return res
 	}

@@ -15,7 +15,9 @@ import (
 // 1986; for several writers Shao, Welch, Pierce and Lee, "Multiwriter
 // consistency conditions for shared memory registers", 2011). Unlike
 // linearizability it lets two reads during one write disagree on whether it
-// happened.
+// happened. Of the several conditions of Shao et al. it is the weakest, MWReg:
+// each read for itself has an order of the writes that explains it, and two reads
+// need not agree on one. With a single writer all of them are Lamport's.
 //
 // A read is broken if it saw
 //   - a value that nobody wrote, or whose only writes had failed;
@@ -52,6 +54,9 @@ func FreshReadsWith(opts Options) Checker {
 				worst = f
 			}
 		}
+		if res.Checked > 0 {
+			res.Rate = rateOf(res.Violations, res.Checked, "read")
+		}
 		switch {
 		case res.Checked == 0:
 			res.Reason = "there are no ok reads"
@@ -60,7 +65,7 @@ func FreshReadsWith(opts Options) Checker {
 			res.Reason = plural(res.Checked, "read") + ", each of a value that was current"
 		default:
 			res.Verdict = Broken
-			res.Reason = fmt.Sprintf("%s of %s broken, first on %s: %s", count(res.Violations), plural(res.Checked, "read"), keyText(h, res.Key), res.Reason)
+			res.Reason = fmt.Sprintf("%s, first on %s: %s", res.Rate, keyText(h, res.Key), res.Reason)
 			if worst.age > 0 {
 				res.Reason += "; the most stale by " + span(worst.age)
 			}

@@ -44,13 +44,14 @@ func nonsense(data []byte) (Input, Options) {
 			return v
 		}
 	}
-	h := &history.History{Keys: []string{"x"}, Texts: []string{"", "a"}, Txns: []history.Txn{{{F: history.Read, Key: 0, Value: 1}, {F: history.Write, Key: 1, Value: 1}}, {{F: history.F(next())}}}}
+	h := &history.History{Keys: []string{"x"}, Texts: []string{"", "a"}, Txns: []history.Txn{{{F: history.Read, Key: 0, Value: 1}, {F: history.Write, Key: 1, Value: 1}}, {{F: history.F(next())}}}, Lists: []history.List{{1, 2}, {}, {3, 1, 1}}}
 	if next()%2 == 0 {
 		h.Texts = nil
 	}
+	collections := next()%3 == 0
 	for range next() % 4 {
 		h.Phases = append(h.Phases, history.Phase{Name: []string{history.PhaseBefore, history.PhaseFaults, history.PhaseRecovery, ""}[next()%4], Start: moment(), End: moment()})
-		h.Faults = append(h.Faults, history.Fault{Start: moment(), End: moment()})
+		h.Faults = append(h.Faults, history.Fault{Start: moment(), End: moment(), Kind: "partition", Detail: "one: n0 | n1", Effect: history.Proof{OK: true, At: moment()}})
 	}
 	opts := Options{Model: append(Models(), "")[next()%6], FailedCAS: []FailedCAS{"", ObserveFailedCAS}[next()%2], NilRead: []NilRead{"", NilAny}[next()%2]}
 	if next()%2 == 0 {
@@ -63,11 +64,17 @@ func nonsense(data []byte) (Input, Options) {
 			row = append(row, harness.Replica{Present: next()%2 == 0, Value: value(), Elsewhere: next()%4 == 0})
 		}
 		in.Replicas = append(in.Replicas, row)
+		if next()%2 == 0 {
+			in.ReadBack = append(in.ReadBack, row)
+		}
 	}
 	for at < len(data) && len(h.Ops) < 14 {
-		o := history.Op{F: history.F(next() % 10), Outcome: history.Outcome(next() % 3), Call: moment(), Arg: value(), Arg2: value(), Out: value(), Process: int32(next()) - 3, Node: int16(next()%5) - 1, Err: uint16(next())}
+		o := history.Op{F: history.F(next() % 12), Outcome: history.Outcome(next() % 3), Call: moment(), Arg: value(), Arg2: value(), Out: value(), Process: int32(next()) - 3, Node: int16(next()%5) - 1, Err: uint16(next())}
 		if o.Return = o.Call + next()%16; o.Call == history.Never || next()%32 == 0 {
 			o.Return = moment()
+		}
+		if collections {
+			o.F = []history.F{history.Add, history.ReadAll}[o.F%2]
 		}
 		if k := next(); k > 200 {
 			o.Key = int32(k-240) << 20
@@ -93,7 +100,9 @@ func FuzzNonsense(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in, opts := nonsense(data)
 		b := Budget{Time: 2 * time.Second, Memory: 4 << 20}
-		judge := JudgeOptions{Linearizable: opts, Fresh: opts, Durability: DurabilityOptions{Options: opts, Overlap: true}}
+		judge := JudgeOptions{Linearizable: opts, Fresh: opts, Durability: DurabilityOptions{Options: opts, Overlap: true}, Values: opts,
+			Sessions: SessionOptions{Options: opts, Order: []Order{"", SessionOrder}[len(data)%2]}, Staleness: StalenessOptions{Options: opts, Age: 5, Model: &PBS{N: 3, R: 1, W: 1, Trials: 50}},
+			Sides: SideOptions{Read: 1, Write: 1, MinOps: 1}}
 		results := Judge(in, Claims(), b, judge)
 		require.Len(t, results, len(Claims()))
 		for _, r := range results {

@@ -23,8 +23,8 @@ import (
 //	a@2-5 l@2-5  acquire and release
 //
 // Each word is a process of its own. A "/k" at its end is the key, 0 if there
-// is none, and "#n" after that the node.
-var word = regexp.MustCompile(`^([wrcdal])(nil|-?\d+)?(?:>(-?\d+))?(?:=(-?\d+))?@(\d+)(?:-(\d+))?([!?]?)(?:/(\d+))?(?:#(\d+))?$`)
+// is none, "#n" after that the node, and ":p" after that the process.
+var word = regexp.MustCompile(`^([wrcdal])(nil|-?\d+)?(?:>(-?\d+))?(?:=(-?\d+))?@(\d+)(?:-(\d+))?([!?]?)(?:/(\d+))?(?:#(\d+))?(?::(\d+))?$`)
 
 func parse(t testing.TB, text string) *history.History {
 	t.Helper()
@@ -61,6 +61,9 @@ func parse(t testing.TB, text string) *history.History {
 		if o.F == history.Read {
 			o.Arg, o.Out = history.Nil, value(m[2])
 		}
+		if m[10] != "" {
+			o.Process = int32(number(m[10]))
+		}
 		if m[6] == "" {
 			o.Return = history.Never
 		}
@@ -87,6 +90,8 @@ func notation(ops []history.Op) string {
 			if o.Out != history.Nil {
 				w += "=" + o.Out.String()
 			}
+		case history.Delete:
+			w = "d"
 		default:
 			w = o.F.String()
 		}
@@ -95,6 +100,7 @@ func notation(ops []history.Op) string {
 			w += fmt.Sprintf("-%d", o.Return)
 		}
 		w += map[history.Outcome]string{history.OK: "", history.Fail: "!", history.Info: "?"}[o.Outcome]
+		w += fmt.Sprintf("/%d:%d", o.Key, o.Process)
 		words = append(words, w)
 	}
 	return strings.Join(words, " ")

@@ -63,7 +63,7 @@ type Online struct {
 	// links a key may have before its dead are looked for.
 	epoch, spare int
 
-	registers []*register // by key
+	registers []*liveKey // by key
 	keys      int
 	find      map[valueOf]int32
 	live      []liveValue
@@ -133,8 +133,8 @@ type liveChain struct {
 	at         int32 // place in the window
 }
 
-// register is the state of one key.
-type register struct {
+// liveKey is the state of one key.
+type liveKey struct {
 	key     int32
 	ops     int
 	links   int // of all chains
@@ -259,13 +259,13 @@ func (o *Online) floor() int64 {
 	return t
 }
 
-func (o *Online) register(key int32) *register {
+func (o *Online) register(key int32) *liveKey {
 	for int(key) >= len(o.registers) {
 		o.registers = append(o.registers, nil)
 	}
 	r := o.registers[key]
 	if r == nil {
-		r = &register{key: key, limit: o.spare, spent: extent{s: beginning, write: nobody, first: nobody, last: nobody}}
+		r = &liveKey{key: key, limit: o.spare, spent: extent{s: beginning, write: nobody, first: nobody, last: nobody}}
 		o.registers[key] = r
 		o.keys++
 		x := o.value(liveValue{key: key, value: o.opts.initial(), call: beginning, end: beginning, write: nobody})
@@ -275,7 +275,7 @@ func (o *Online) register(key int32) *register {
 }
 
 // judged says that the key has still to be judged.
-func (r *register) judged() bool { return !r.broken && r.why == "" }
+func (r *liveKey) judged() bool { return !r.broken && r.why == "" }
 
 func (o *Online) invoke(e *history.Event) {
 	op := &e.Op
@@ -333,7 +333,7 @@ func (o *Online) complete(e *history.Event) {
 }
 
 // failed takes back what an operation would have written.
-func (o *Online) failed(r *register, e *history.Event) {
+func (o *Online) failed(r *liveKey, e *history.Event) {
 	op := &e.Op
 	if op.F == history.CAS && op.Out == history.Nil && o.opts.FailedCAS == ObserveFailedCAS {
 		r.why = "a failed compare-and-set says only what the value was not"
@@ -418,7 +418,7 @@ func (o *Online) sweep() {
 	o.aged, o.touched = o.touched, o.aged[:0]
 }
 
-func (o *Online) read(r *register, id int, op *history.Op, value history.Value) {
+func (o *Online) read(r *liveKey, id int, op *history.Op, value history.Value) {
 	x, known := o.find[valueOf{op.Key, value}]
 	if !known {
 		o.offend(r, offence{rule: ReadFromNowhere, op: id, other: nobody, value: value, end: op.Return, b: o.latest(r, op.Call)})
@@ -442,7 +442,7 @@ func (o *Online) read(r *register, id int, op *history.Op, value history.Value) 
 	o.touch(r, x, id, op.Return, op.Call)
 }
 
-func (o *Online) wrote(r *register, id int, op *history.Op, value history.Value) {
+func (o *Online) wrote(r *liveKey, id int, op *history.Op, value history.Value) {
 	x := o.find[valueOf{op.Key, value}] // while its writer is in flight it is not dead
 	l := &o.live[x]
 	l.end = op.Return
@@ -456,7 +456,7 @@ func (o *Online) wrote(r *register, id int, op *history.Op, value history.Value)
 // settle is called when it is known that the writer of a loose value took
 // effect, because of the operation id. So did the compare-and-sets that it
 // builds on.
-func (o *Online) settle(r *register, x int32, id int) {
+func (o *Online) settle(r *liveKey, x int32, id int) {
 	o.path = o.path[:0]
 	defer func() {
 		for _, y := range o.path {
@@ -495,7 +495,7 @@ func (o *Online) settle(r *register, x int32, id int) {
 }
 
 // found begins a chain.
-func (o *Online) found(r *register, x int32) {
+func (o *Online) found(r *liveKey, x int32) {
 	l := &o.live[x]
 	c := liveChain{head: x, tail: x, at: int32(len(r.window))}
 	c.value, c.write = l.value, l.write
@@ -519,7 +519,7 @@ func (o *Online) found(r *register, x int32) {
 }
 
 // join puts a value behind the one that its compare-and-set replaced.
-func (o *Online) join(r *register, x int32) {
+func (o *Online) join(r *liveKey, x int32) {
 	l := &o.live[x]
 	p := o.find[valueOf{l.key, l.from}]
 	before := &o.live[p]
@@ -542,7 +542,7 @@ func (o *Online) join(r *register, x int32) {
 }
 
 // touch takes another operation on a link of a chain.
-func (o *Online) touch(r *register, x int32, id int, end, call int64) {
+func (o *Online) touch(r *liveKey, x int32, id int, end, call int64) {
 	l := &o.live[x]
 	if l.prev != none && end < o.live[l.prev].upTo {
 		o.offend(r, offence{rule: ChainOrder, op: id, other: o.caller(l.prev, end), value: l.value})
@@ -578,7 +578,7 @@ func (o *Online) ender(x int32, t int64) int {
 
 // stretch tells the neighbours of a link, and its chain, of an end and a call
 // on it, and compares the chain with the others.
-func (o *Online) stretch(r *register, x int32, f int64, first int, s int64, last int) {
+func (o *Online) stretch(r *liveKey, x int32, f int64, first int, s int64, last int) {
 	l := &o.live[x]
 	for y := l.next; y != none && o.live[y].upTo < s; y = o.live[y].next {
 		o.live[y].upTo = s
@@ -601,7 +601,7 @@ func (o *Online) stretch(r *register, x int32, f int64, first int, s int64, last
 
 // compare looks for a chain that must come before and after the given one.
 // In a history without one it looks at few: those that were in flight with it.
-func (o *Online) compare(r *register, chain int32) {
+func (o *Online) compare(r *liveKey, chain int32) {
 	c := &o.chains[chain]
 	for i := len(r.window) - 1; i >= 0 && r.window[i].top > c.f; i-- {
 		if r.window[i].chain == chain {
@@ -616,7 +616,7 @@ func (o *Online) compare(r *register, chain int32) {
 
 // latest gives the chain with the greatest s of those that must come before
 // what is called at t.
-func (o *Online) latest(r *register, t int64) extent {
+func (o *Online) latest(r *liveKey, t int64) extent {
 	e := r.spent
 	for _, w := range r.window {
 		if c := &o.chains[w.chain]; c.f < t && c.s > e.s {
@@ -634,7 +634,7 @@ func zoneRule(a, b *extent) Rule {
 }
 
 // forget drops what is dead.
-func (o *Online) forget(r *register) {
+func (o *Online) forget(r *liveKey) {
 	t := o.floor()
 	// The two greatest s, so that no chain is compared with itself.
 	best, second, who := int64(beginning), int64(beginning), none
@@ -695,7 +695,7 @@ func (o *Online) value(l liveValue) int32 {
 	return x
 }
 
-func (o *Online) dropChain(r *register, chain int32) {
+func (o *Online) dropChain(r *liveKey, chain int32) {
 	for x := o.chains[chain].head; x != none; {
 		next := o.live[x].next
 		o.drop(x)
@@ -712,7 +712,7 @@ func (o *Online) drop(x int32) {
 }
 
 // offend notes that a key is broken.
-func (o *Online) offend(r *register, f offence) {
+func (o *Online) offend(r *liveKey, f offence) {
 	f.key = r.key
 	for _, e := range []*extent{&f.a, &f.b} {
 		if *e == (extent{}) {

@@ -114,6 +114,10 @@ type Test struct {
 	// the clients have stopped. The final replica states are taken as soon
 	// as all replicas agree, or when Settle is over.
 	Settle time.Duration
+	// ReadBack, if not 0, is the function that reads a key (Read or ReadAll).
+	// Where replicas have not agreed within Settle, clients read the keys that
+	// differ, at every node, and the replicas get as long again.
+	ReadBack history.F
 }
 
 // Episode is one fault with its place in time.

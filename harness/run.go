@@ -74,6 +74,11 @@ type Result struct {
 	// Settled is how long the replicas took to agree after the clients had
 	// stopped; negative if they never did within Test.Settle.
 	Settled time.Duration
+	// ReadBack and ReadBackSettled are the same once more, counted from when
+	// clients had read the keys that differed; nil where Test.ReadBack is 0,
+	// and where there was nothing to read back.
+	ReadBack        [][]Replica
+	ReadBackSettled time.Duration
 	// Samples are how far the replicas differed, by time: see Options.Sample.
 	// Those of the time after the clients have stopped are always there.
 	Samples []Sample

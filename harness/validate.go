@@ -30,6 +30,7 @@ func (t *Test) validate(w World) error {
 	bad(t.Clients < 1 || t.Clients > 1<<20, "Test.Clients is %d: it must be 1 to %d", t.Clients, 1<<20)
 	bad(t.OpTimeout <= 0, "Test.OpTimeout is %v: it must be positive", t.OpTimeout)
 	bad(t.Before < 0 || t.During < 0 || t.Recovery < 0 || t.Settle < 0, "Test.Before, During, Recovery and Settle must not be negative")
+	bad(t.ReadBack != 0 && !t.ReadBack.ReadOnly(), "Test.ReadBack is %v: it must be a function that reads, or 0", t.ReadBack)
 	bad(t.length() <= 0, "Test.Before, During and Recovery are all 0: nothing would be tested")
 	for i, e := range t.Faults {
 		bad(e.Fault == nil, "Test.Faults[%d].Fault is nil", i)

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/assay-chaos/assay/harness/history"
@@ -44,6 +45,11 @@ type World interface {
 	// time. A restarted node keeps the clock in force.
 	SetClock(ctx context.Context, node int, c Clock, lease time.Duration) error
 
+	// SetDisk changes what is wrong with a node's disk; the zero Disk is a
+	// healthy one. What was spoiled by then stays spoiled until the node writes
+	// it again.
+	SetDisk(ctx context.Context, node int, d Disk, lease time.Duration) error
+
 	// Status is the truth about a node's process, as the world sees it.
 	Status(ctx context.Context, node int) (Status, error)
 	// Probe sends probes over the links, from one node's place in the
@@ -54,6 +60,8 @@ type World interface {
 	// gives its difference from the true time, and how far the true
 	// difference may be from that (half of the reading's round trip).
 	ClockOffset(ctx context.Context, node int) (offset, within time.Duration, err error)
+	// ProbeDisk tries a node's disk. It needs no process.
+	ProbeDisk(ctx context.Context, node int) (DiskProbe, error)
 	// Log is what the node wrote to its log so far.
 	Log(ctx context.Context, node int) ([]byte, error)
 
@@ -68,6 +76,31 @@ type Link struct{ From, To int }
 type Clock struct {
 	Offset time.Duration // added at once
 	Drift  float64       // +0.01 gains 1 % from now on
+}
+
+// Disk is what is wrong with a node's disk.
+type Disk struct {
+	// Rot spoils a record at once, and another one whenever so much time has
+	// passed: one bit of it is not what was written. Only what has been durable
+	// and is still in use is spoiled. 0: none.
+	Rot time.Duration
+	// Delay is how much longer it takes to make something durable.
+	Delay time.Duration
+}
+
+func (d Disk) String() string {
+	if d == (Disk{}) {
+		return "healthy"
+	}
+	return fmt.Sprintf("rot %v, delay %v", d.Rot, d.Delay)
+}
+
+// DiskProbe is what was seen of a node's disk.
+type DiskProbe struct {
+	Disk               // what is wrong with it now
+	Sync time.Duration // how long it took to make something durable
+	// Spoiled is how many records were spoiled since the world began.
+	Spoiled int
 }
 
 // Status is the state of a node's process.
@@ -89,6 +122,10 @@ const (
 	CanKill  Capability = "kill"
 	CanPause Capability = "pause"
 	CanClock Capability = "clock"
+	// CanRot: records at rest can be spoiled. CanDelayDisk: syncs can be made
+	// slow.
+	CanRot       Capability = "rot"
+	CanDelayDisk Capability = "delay disk"
 )
 
 // Observed is a World that can be looked at without anything happening in it.

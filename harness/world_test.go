@@ -91,6 +91,12 @@ func (w *memWorld) Probe(context.Context, []harness.Link) ([]bool, error) {
 func (w *memWorld) SetClock(context.Context, int, harness.Clock, time.Duration) error {
 	return errors.ErrUnsupported
 }
+func (w *memWorld) SetDisk(context.Context, int, harness.Disk, time.Duration) error {
+	return errors.ErrUnsupported
+}
+func (w *memWorld) ProbeDisk(context.Context, int) (harness.DiskProbe, error) {
+	return harness.DiskProbe{}, errors.ErrUnsupported
+}
 func (w *memWorld) ClockOffset(context.Context, int) (offset, within time.Duration, err error) {
 	return 0, 0, errors.ErrUnsupported
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/harness"
+	"github.com/assay-chaos/assay/harness/history"
 	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/store/sut"
@@ -26,6 +27,8 @@ func cases() map[string]func() harness.Fault {
 		"kill all":           func() harness.Fault { return &nemesis.Kill{Targets: []int{0, 1, 2}} },
 		"pause two":          func() harness.Fault { return &nemesis.Pause{Targets: []int{0, 2}} },
 		"clock jump":         func() harness.Fault { return &nemesis.Clock{Targets: []int{0, 1}, Offset: -3 * time.Second} },
+		"bitflip":            func() harness.Fault { return &nemesis.Bitflip{Target: 1, Every: 10 * time.Millisecond} },
+		"slow disks":         func() harness.Fault { return &nemesis.SlowDisk{Targets: []int{0, 2}, Delay: 100 * time.Millisecond} },
 		"clock drift":        func() harness.Fault { return &nemesis.Clock{Targets: []int{2}, Drift: 0.5} },
 	}
 }
@@ -35,9 +38,17 @@ func cases() map[string]func() harness.Fault {
 func world(t *testing.T) *sim.World {
 	p, err := sut.ProfileByName("abd")
 	require.NoError(t, err)
-	w, err := sim.New(sim.Config{System: sut.New(p), Nodes: 3, Seed: 1})
+	system := sut.New(p)
+	w, err := sim.New(sim.Config{System: system, Nodes: 3, Seed: 1})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.Close(context.WithoutCancel(t.Context()))) })
+	// A record for the disks to spoil.
+	require.NoError(t, w.Await(t.Context(), func(ctx context.Context) error {
+		c, err := system.Open(ctx, w, 0)
+		require.NoError(t, err)
+		require.NoError(t, c.Invoke(ctx, "k", &history.Op{F: history.Write, Arg: 1}))
+		return w.Sleep(ctx, time.Second)
+	}))
 	return w
 }
 
@@ -79,6 +90,7 @@ func (deaf) Cut(context.Context, string, []harness.Link, time.Duration) error  {
 func (deaf) Kill(context.Context, int, time.Duration) error                    { return nil }
 func (deaf) Start(context.Context, int) error                                  { return nil }
 func (deaf) Pause(context.Context, int, time.Duration) error                   { return nil }
+func (deaf) SetDisk(context.Context, int, harness.Disk, time.Duration) error   { return nil }
 func (deaf) SetClock(context.Context, int, harness.Clock, time.Duration) error { return nil }
 
 // A fault that the world did not carry out is found out.

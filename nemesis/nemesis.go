@@ -10,6 +10,8 @@
 //	kill.go       SIGKILL and restart on the same disk
 //	pause.go      the process stands still, and does not know it
 //	clock.go      the wall clock jumps or drifts
+//	bitflip.go    a disk spoils records that are stored on it
+//	slowdisk.go   syncs take longer
 //
 // How a world does any of this does not belong here.
 package nemesis
@@ -34,6 +36,12 @@ type Kind struct {
 	// exclusive: acts on processes, so a schedule never lets two of these
 	// share a node at one time: their proofs would contradict each other.
 	exclusive bool
+	// disk: acts on disks; the same is true of two of these.
+	disk bool
+	// once: a schedule has one episode of it at most.
+	once bool
+	// named: "all" does not mean it; not every world can do it.
+	named bool
 	// draw makes a fault of the variant ("" for any). It may use the free
 	// nodes only, and returns nil if they are too few.
 	draw func(d draw) harness.Fault
@@ -72,7 +80,7 @@ func minority(nodes int) int { return (nodes - 1) / 2 }
 
 // Kinds gives all kinds of faults, in the order in which they are documented.
 func Kinds() []Kind {
-	return []Kind{partitionKind, killKind, pauseKind, clockKind}
+	return []Kind{partitionKind, killKind, pauseKind, clockKind, bitflipKind, slowDiskKind}
 }
 
 // Spec is one entry of a nemesis list: a kind, or one variant of it.
@@ -86,7 +94,7 @@ func (s Spec) String() string {
 }
 
 // Parse reads a list such as "partition,kill,clock:jump". An empty list and
-// "none" are no faults; "all" is every kind.
+// "none" are no faults; "all" is every kind that has not to be named, see Kinds.
 func Parse(list string) ([]Spec, error) {
 	var specs []Spec
 	for _, word := range strings.Split(list, ",") {
@@ -96,7 +104,9 @@ func Parse(list string) ([]Spec, error) {
 			continue
 		case "all", "mix":
 			for _, k := range Kinds() {
-				specs = append(specs, Spec{Kind: k.Name})
+				if !k.named {
+					specs = append(specs, Spec{Kind: k.Name})
+				}
 			}
 			continue
 		}

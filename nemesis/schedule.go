@@ -62,7 +62,7 @@ func Schedule(seed uint64, specs []Spec, nodes int, length time.Duration) ([]har
 		}
 	}
 	for n, p := range all {
-		if !p.first {
+		if !p.first && !p.kind.once {
 			place(p, fmt.Sprintf("%s-%d", p.kind.Name, n))
 		}
 	}
@@ -120,7 +120,7 @@ func freeNodes(done []planned, p planned, nodes int, margin time.Duration) []int
 			continue
 		}
 		switch {
-		case q.kind.exclusive && p.kind.exclusive:
+		case q.kind.exclusive && p.kind.exclusive, q.kind.disk && p.kind.disk:
 			for _, n := range q.fault.Nodes() {
 				busy[n] = true
 			}

@@ -46,7 +46,7 @@ func TestScheduleCoversAndKeepsFaultsProvable(t *testing.T) {
 			lists = append(lists, k.Name+":"+v)
 		}
 	}
-	lists = append(lists, "all", "kill,pause,clock", "partition:one,partition:ring", "kill:all,pause,clock")
+	lists = append(lists, "all", "kill,pause,clock", "partition:one,partition:ring", "kill:all,pause,clock", "bitflip,slowdisk,kill")
 	const length = 8 * time.Second
 	for _, list := range lists {
 		specs, err := Parse(list)
@@ -71,11 +71,22 @@ func TestScheduleCoversAndKeepsFaultsProvable(t *testing.T) {
 							require.NotEqual(t, a, b, "two partitions at once: %v", describe(eps))
 							continue
 						}
+						disk := func(kind string) bool { return kind == "bitflip" || kind == "slowdisk" }
+						if disk(a) != disk(b) {
+							continue // a process and its disk
+						}
 						for _, n := range e.Fault.Nodes() {
 							require.NotContains(t, f.Fault.Nodes(), n, "%v", describe(eps))
 						}
 					}
 				}
+				flips := 0
+				for _, e := range eps {
+					if e.Fault.Kind() == "bitflip" {
+						flips++
+					}
+				}
+				require.LessOrEqual(t, flips, 1, "two disks that spoil records may spoil all copies of one")
 				for _, s := range specs {
 					require.True(t, seen[s.Kind], "%s, %d nodes, seed %d: no %s in %v", list, nodes, seed, s, describe(eps))
 				}

@@ -61,7 +61,7 @@ func (p Price) staleText() string {
 	if p.StaleOf == 0 {
 		return ""
 	}
-	lo, hi := Wilson(p.Stale, p.StaleOf)
+	lo, hi := checkers.Wilson(p.Stale, p.StaleOf)
 	return fmt.Sprintf("%s %% stale (%s–%s %%)", percent(float64(p.Stale)/float64(p.StaleOf)), percent(lo), percent(hi))
 }
 

@@ -202,7 +202,17 @@ func storyClaims(b *strings.Builder, results []checkers.Result) {
 	}
 	for _, r := range results {
 		head := fmt.Sprintf("  %s %-*s  %-7s  ", markOf(r.Verdict), width, claimText(r.Claim), r.Verdict)
-		wrap(b, head, spaces(4+width+11), printable(r.Reason))
+		indent := spaces(4 + width + 11)
+		wrap(b, head, indent, printable(r.Reason))
+		for _, f := range r.Figures {
+			wrap(b, indent, indent+"  ", printable(f.String()))
+		}
+		if len(r.Visibility) > 0 {
+			wrap(b, indent, indent, "seen by reads that began so long after the acknowledgement:")
+		}
+		for _, v := range r.Visibility {
+			wrap(b, indent+"  ", indent+"  ", v.String())
+		}
 	}
 }
 

@@ -166,7 +166,7 @@ func where(row *Row, column string) string {
 
 // rate is the share of broken runs with its interval, in percent.
 func (c Cell) rate() string {
-	lo, hi := Wilson(c.Broken, c.Runs)
+	lo, hi := checkers.Wilson(c.Broken, c.Runs)
 	return fmt.Sprintf("%s–%s %%", percent(lo), percent(hi))
 }
 
@@ -224,7 +224,7 @@ func (m *Matrix) JSON(w io.Writer) error {
 			rate := float64(c.Broken) / float64(c.Runs)
 			j.Rate = &rate
 		}
-		j.Low, j.High = Wilson(c.Broken, c.Runs)
+		j.Low, j.High = checkers.Wilson(c.Broken, c.Runs)
 		out.Cells = append(out.Cells, j)
 	})
 	if m.Prices != nil {

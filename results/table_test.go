@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -176,37 +175,6 @@ func TestCellStates(t *testing.T) {
 		require.Equal(t, c.state, c.cell.State(), "%+v", c.cell)
 		m := Matrix{Columns: []string{"c"}, Rows: []Row{{Name: "r", Cells: []Cell{c.cell}}}}
 		require.Equal(t, c.exit, m.ExitStatus(), "%+v", c.cell)
-	}
-}
-
-// The ends are the roots p of (x/n − p)² = z² p(1−p)/n: by bisection for the
-// listed values, and put back into the equation for all others.
-func TestWilson(t *testing.T) {
-	for _, c := range []struct {
-		broken, runs int
-		lo, hi       float64
-	}{
-		{0, 0, 0, 1},
-		{0, 50, 0, 0.0713476},
-		{50, 50, 0.9286524, 1},
-		{1, 50, 0.0035393, 0.1049544},
-		{5, 10, 0.2365931, 0.7634069},
-	} {
-		lo, hi := Wilson(c.broken, c.runs)
-		require.InDelta(t, c.lo, lo, 1e-6, "%d of %d", c.broken, c.runs)
-		require.InDelta(t, c.hi, hi, 1e-6, "%d of %d", c.broken, c.runs)
-	}
-	for runs := 1; runs < 60; runs++ {
-		for broken := 0; broken <= runs; broken++ {
-			p := float64(broken) / float64(runs)
-			lo, hi := Wilson(broken, runs)
-			require.True(t, 0 <= lo && lo <= p && p <= hi && hi <= 1)
-			for _, end := range []float64{lo, hi} {
-				if end > 0 && end < 1 {
-					require.InDelta(t, z95, math.Abs(p-end)/math.Sqrt(end*(1-end)/float64(runs)), 1e-6)
-				}
-			}
-		}
 	}
 }
 

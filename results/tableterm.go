@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/assay-chaos/assay/checkers"
 )
 
 // TableOptions say what the reader's screen can do. The zero value is plain
@@ -314,7 +316,7 @@ func (m *Matrix) printState(b *strings.Builder, o TableOptions, s State) (any bo
 // tell says what happened in a cell that is not plainly as expected.
 func (c Cell) tell() string {
 	var s string
-	_, hi := Wilson(c.Broken, c.Runs)
+	_, hi := checkers.Wilson(c.Broken, c.Runs)
 	switch c.State() {
 	case Surprise:
 		s = fmt.Sprintf("%d of %d runs broke it", c.Broken, c.Runs)

@@ -22,7 +22,8 @@ const checkHelp = `Judge histories that were recorded elsewhere, or by an earlie
 The files may be assay's own (history.assay or JSON lines), Jepsen or Knossos
 EDN, or Jepsen text logs; the format is recognised from the content. "-" is
 standard input. For each file one line is printed: FILE: held|broken|unknown.
-The worst of them is the exit status.
+The worst of them is the exit status. With --claims there is a line for each
+claim below it; without, linearizability is judged, by the model.
 
 Tools differ in what they write when nothing is known, so say what yours means:
   --failed-cas observed   a failed compare-and-set saw another value (etcd logs)
@@ -31,7 +32,7 @@ Tools differ in what they write when nothing is known, so say what yours means:
   --nil-read any          the value read was not recorded (Knossos)`
 
 func checkCommand() *cobra.Command {
-	var model, initial, failedCAS, nilRead, memory string
+	var model, initial, failedCAS, nilRead, memory, claimList string
 	var timeLimit time.Duration
 	var asJSON, verbose bool
 	c := &cobra.Command{
@@ -40,7 +41,8 @@ func checkCommand() *cobra.Command {
 		Long:  checkHelp,
 		Example: `  assay check --model cas-register --failed-cas observed etcd_000.log
   assay check --model kv history.edn
-  assay check --model register results/runs/abd-1/history.assay`,
+  assay check --model register results/runs/abd-1/history.assay
+  assay check --claims regular,read-your-writes,monotonic-reads history.jsonl`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
 			opts := checkers.Options{Model: model, FailedCAS: checkers.FailedCAS(failedCAS), NilRead: checkers.NilRead(nilRead)}
@@ -59,6 +61,16 @@ func checkCommand() *cobra.Command {
 				return err
 			}
 			budget := checkers.Budget{Time: timeLimit, Memory: bytes}
+			if claimList != "" {
+				claims, err := parseClaims(claimList)
+				if err != nil {
+					return err
+				}
+				return checkClaims(c, files, claims, opts, budget, asJSON, verbose)
+			}
+			if model == "" {
+				return fmt.Errorf("say what the history is of with --model (%s), or what to judge with --claims", strings.Join(checkers.Models(), ", "))
+			}
 			worst, failed := checkers.Held, false
 			for _, name := range files {
 				r, err := checkFile(name, opts, budget)
@@ -80,6 +92,7 @@ func checkCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&model, "model", "", "what the history is of: "+strings.Join(checkers.Models(), ", "))
+	f.StringVar(&claimList, "claims", "", "what to judge instead of linearizability alone, such as linearizable,regular,monotonic-reads")
 	f.StringVar(&initial, "initial", "", "the value of every key before the first operation: a number, or nil (default nil)")
 	f.StringVar(&failedCAS, "failed-cas", string(checkers.DropFailedCAS), "what a failed compare-and-set tells: observed, dropped")
 	f.StringVar(&nilRead, "nil-read", string(checkers.NilAbsent), "what a read of nil tells: absent, any")
@@ -87,7 +100,6 @@ func checkCommand() *cobra.Command {
 	f.StringVar(&memory, "memory", "4GiB", "how much memory one file may take before the answer is unknown; 0: no bound")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object a file")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print the reason too")
-	_ = c.MarkFlagRequired("model")
 	return c
 }
 

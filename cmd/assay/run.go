@@ -169,7 +169,7 @@ func nemesisHelp() string {
 
 func claimHelp() string {
 	var names []string
-	for _, c := range claims.All() {
+	for _, c := range claims.Known() {
 		names = append(names, string(c))
 	}
 	return strings.Join(names, ", ")

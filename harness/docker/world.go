@@ -103,6 +103,8 @@ func (w *World) Supports(c harness.Capability) error {
 		return nil
 	case harness.CanCut:
 		return w.cutErr
+	case harness.CanRot, harness.CanDelayDisk:
+		return errDisk
 	case harness.CanClock:
 		if w.engine.arch != "amd64" {
 			return fmt.Errorf("docker: clocks can be changed from outside on amd64 only, and the engine runs %s: clock faults are not tested here", w.engine.arch)
@@ -113,6 +115,18 @@ func (w *World) Supports(c harness.Capability) error {
 		return nil
 	}
 	return fmt.Errorf("docker: unknown capability %q", c)
+}
+
+// errDisk is why disks are left alone: where a store keeps its records in its
+// files, and which of them it would still read, only the store knows.
+var errDisk = errors.New("docker: disks of containers cannot be made bad: use the simulator")
+
+// SetDisk implements [harness.World]. It cannot be done here.
+func (w *World) SetDisk(context.Context, int, harness.Disk, time.Duration) error { return errDisk }
+
+// ProbeDisk implements [harness.World]. It cannot be done here.
+func (w *World) ProbeDisk(context.Context, int) (harness.DiskProbe, error) {
+	return harness.DiskProbe{}, errDisk
 }
 
 // NodeAddr is a node's address in the cluster's own network, under which the

@@ -20,14 +20,16 @@ import (
 // A call that makes no sense, such as renaming a file that does not exist,
 // fails the run.
 type Disk struct {
-	m        *machine
-	files    map[string]*file
-	changes  []change // not durable, in order; the first head of them are done with
-	head     int
-	seq      uint64 // of the last change
-	syncRand rand.PCG
-	rand     rand.PCG // of crashes
-	lastSync int64    // when the last sync will be complete
+	m         *machine
+	files     map[string]*file
+	changes   []change // not durable, in order; the first head of them are done with
+	head      int
+	seq       uint64 // of the last change
+	syncRand  rand.PCG
+	rand      rand.PCG // of crashes
+	rotRand   rand.PCG // of what is spoiled
+	probeRand rand.PCG
+	lastSync  int64 // when the last sync will be complete
 }
 
 // file is what a name stands for. Slices of data given out by Read stay as
@@ -76,7 +78,7 @@ func (d *Disk) Append(name string, p []byte) {
 // Syncs complete in the order of their calls.
 func (d *Disk) Sync(token uint64) {
 	w := d.m.w
-	at := max(w.now+w.syncDelay.draw(d.syncRand.Uint64()), d.lastSync)
+	at := max(w.now+w.syncDelay.draw(d.syncRand.Uint64())+int64(d.m.bad.Delay), d.lastSync)
 	d.lastSync = at
 	it, _ := w.queue.push(at, kindSynced)
 	it.node, it.inc, it.id, it.aux = int32(d.m.id), d.m.inc, token, d.seq

@@ -10,11 +10,14 @@ import (
 	"github.com/assay-chaos/assay/harness"
 )
 
-// Supports implements [harness.World]: a simulated world can do everything.
+// Supports implements [harness.World]: a simulated world can do everything,
+// but for what the system has to tell.
 func (w *World) Supports(c harness.Capability) error {
 	switch c {
-	case harness.CanCut, harness.CanKill, harness.CanPause, harness.CanClock:
+	case harness.CanCut, harness.CanKill, harness.CanPause, harness.CanClock, harness.CanDelayDisk:
 		return nil
+	case harness.CanRot:
+		return w.supportsRot()
 	}
 	return fmt.Errorf("sim: %q: no such capability is known", c)
 }

@@ -44,6 +44,10 @@ type machine struct {
 	clock      harness.Clock
 	clockSince int64
 	clockLease timer
+	bad        harness.Disk
+	spoiled    int   // records, since the world began
+	rot        timer // the next one
+	diskLease  timer
 	bootRand   rand.PCG
 	toRand     rand.PCG // delays from clients
 	fromRand   rand.PCG // delays to clients

@@ -15,6 +15,8 @@ const (
 	forCrash                     // what a crash leaves on a disk
 	forBoot                      // how long a restart takes
 	forNode                      // Host.Rand
+	forRot                       // what a bad disk spoils
+	forDisk                      // World.ProbeDisk
 )
 
 // stream derives a generator from the seed of the run.

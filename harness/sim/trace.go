@@ -26,12 +26,15 @@ const (
 	EventClock                        // Node's wall clock changes; Note says how
 	EventCut                          // links are cut; Note is the id and the links
 	EventRestore                      // links are restored; Note is the id
+	EventDisk                         // Node's disk changes; Note says how
+	EventSpoil                        // a record on Node's disk is spoiled; Note says where
 )
 
 var eventNames = [...]string{
 	EventSend: "send", EventDeliver: "deliver", EventDrop: "drop", EventRequest: "request", EventReply: "reply",
 	EventAnswer: "answer", EventWake: "wake", EventSynced: "synced", EventBoot: "boot", EventCrash: "crash",
 	EventPause: "pause", EventResume: "resume", EventClock: "clock", EventCut: "cut", EventRestore: "restore",
+	EventDisk: "disk", EventSpoil: "spoil",
 }
 
 func (k EventKind) String() string {

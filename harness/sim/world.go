@@ -97,6 +97,9 @@ func New(cfg Config) (w *World, err error) {
 			m: m, files: map[string]*file{},
 			syncRand: stream(seed, forSync, id, 0),
 			rand:     stream(seed, forCrash, id, 0),
+
+			rotRand:   stream(seed, forRot, id, 0),
+			probeRand: stream(seed, forDisk, id, 0),
 		}
 	}
 	defer func() {

@@ -8,8 +8,8 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 )
 
-// All are the claims about a store, in the order of the matrix. (Tested is not
-// among them: it is a claim about the run.)
+// All are the claims that people speak of, in the order of the matrix; for others
+// see Weaker. (Tested is not among them: it is a claim about the run.)
 func All() []checkers.Claim {
 	return []checkers.Claim{
 		checkers.Linearizable, checkers.FreshReads, checkers.NoLostWrites,
@@ -33,7 +33,8 @@ func Claimed(profile string) []checkers.Claim {
 	return nil
 }
 
-// Parse reads a list of claims such as "linearizable,converges"; "all" is All.
+// Parse reads a list of claims such as "linearizable,converges"; "all" is
+// All, and each of Known can be named.
 func Parse(list string) ([]checkers.Claim, error) {
 	var out []checkers.Claim
 	for _, word := range strings.Split(list, ",") {
@@ -43,11 +44,11 @@ func Parse(list string) ([]checkers.Claim, error) {
 		case word == "":
 		case word == "all":
 			out = append(out, All()...)
-		case slices.Contains(All(), c):
+		case slices.Contains(Known(), c):
 			out = append(out, c)
 		default:
-			names := make([]string, 0, len(All()))
-			for _, c := range All() {
+			names := make([]string, 0, len(Known()))
+			for _, c := range Known() {
 				names = append(names, string(c))
 			}
 			return nil, fmt.Errorf("unknown claim %q; there are: %s, all", word, strings.Join(names, ", "))
@@ -56,6 +57,6 @@ func Parse(list string) ([]checkers.Claim, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("no claim given: name at least one")
 	}
-	// In the order of All, each once.
-	return slices.DeleteFunc(All(), func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
+	// In the order of Known, each once.
+	return slices.DeleteFunc(Known(), func(c checkers.Claim) bool { return !slices.Contains(out, c) }), nil
 }

@@ -23,7 +23,7 @@ func settingOf(p sut.Profile) claims.Setting {
 	return claims.Setting{
 		Nodes: p.Nodes(), N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
-		Sloppy: p.Sloppy,
+		Sloppy: p.Sloppy, Scrub: p.Scrub > 0,
 	}
 }
 
@@ -38,9 +38,9 @@ func TestExpectations(t *testing.T) {
 			fmt.Fprintf(&b, " on %d nodes", p.Nodes())
 		}
 		b.WriteByte('\n')
-		for _, c := range claims.All() {
+		for _, c := range claims.Known() {
 			var last string
-			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
+			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all", "bitflip", "slowdisk"} {
 				specs, err := nemesis.Parse(mix)
 				require.NoError(t, err)
 				x := claims.Expect(s, c, claims.FaultsOf(specs))
@@ -55,7 +55,7 @@ func TestExpectations(t *testing.T) {
 				} else {
 					last = line
 				}
-				fmt.Fprintf(&b, "  %-14s %-9s %s\n", c, mix, line)
+				fmt.Fprintf(&b, "  %-19s %-9s %s\n", c, mix, line)
 			}
 		}
 		b.WriteByte('\n')
@@ -76,7 +76,7 @@ func TestMoreNodesThanReplicas(t *testing.T) {
 		s := settingOf(p)
 		more := s
 		more.Nodes += 2
-		for _, c := range claims.All() {
+		for _, c := range claims.Known() {
 			for mask := range 16 {
 				f := claims.Faults{Partition: mask&1 != 0, Kill: mask&2 != 0, Pause: mask&4 != 0, Clock: mask&8 != 0}
 				want := claims.Expect(s, c, f)
@@ -115,7 +115,7 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 					if s.Agreed && (!majorities || s.AntiEntropy || s.ReadRepair || s.Sloppy) {
 						continue // no cluster is configured so
 					}
-					for _, c := range claims.All() {
+					for _, c := range claims.Known() {
 						for mask := range 16 {
 							for more := range 16 {
 								if mask&more == mask && !claims.Expect(s, c, faults(mask)).Holds {
@@ -129,6 +129,14 @@ func TestFaultsOnlyTakeAway(t *testing.T) {
 						if claims.Expect(s, checkers.Linearizable, faults(mask)).Holds {
 							require.True(t, claims.Expect(s, checkers.FreshReads, faults(mask)).Holds, "%+v %04b", s, mask)
 							require.True(t, claims.Expect(s, checkers.NoLostWrites, faults(mask)).Holds, "%+v %04b", s, mask)
+							for _, weak := range []checkers.Claim{checkers.Sequential, checkers.MonotonicReads, checkers.MonotonicWrites, checkers.WritesFollowReads} {
+								require.True(t, claims.Expect(s, weak, faults(mask)).Holds, "%s %+v %04b", weak, s, mask)
+							}
+						}
+						if claims.Expect(s, checkers.FreshReads, faults(mask)).Holds {
+							for _, weak := range []checkers.Claim{checkers.ReadYourWrites, checkers.BoundedStaleness, checkers.NoComebacks, checkers.NoResurrections} {
+								require.True(t, claims.Expect(s, weak, faults(mask)).Holds, "%s %+v %04b", weak, s, mask)
+							}
 						}
 					}
 				}
@@ -154,7 +162,7 @@ func TestParse(t *testing.T) {
 func TestClaimed(t *testing.T) {
 	for _, p := range sut.Profiles() {
 		require.NotEmpty(t, claims.Claimed(p.Name), p.Name)
-		require.Subset(t, claims.All(), claims.Claimed(p.Name))
+		require.Subset(t, claims.Known(), claims.Claimed(p.Name))
 	}
 	require.Nil(t, claims.Claimed("unheard-of"))
 }

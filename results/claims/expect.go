@@ -24,6 +24,8 @@ type Setting struct {
 	// ReadRepair: a read sends the newest record to replicas that answered
 	// with an older one.
 	ReadRepair bool
+	// Scrub: replicas read all their records again and again, to find damage.
+	Scrub bool
 	// Sloppy: other nodes stand in for replicas that do not answer.
 	Sloppy bool
 }
@@ -37,6 +39,8 @@ func (s Setting) sloppy() bool { return s.Sloppy && s.Nodes > s.N }
 // Faults is what theory needs to know of a run's faults.
 type Faults struct {
 	Partition, Kill, Pause, Clock bool
+	Bitflip                       bool // one disk spoils records
+	SlowDisk                      bool // what is made durable takes longer
 }
 
 // FaultsOf reads the kinds out of a nemesis list.
@@ -44,7 +48,8 @@ func FaultsOf(specs []nemesis.Spec) Faults {
 	has := func(kind string) bool {
 		return slices.ContainsFunc(specs, func(s nemesis.Spec) bool { return s.Kind == kind })
 	}
-	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock")}
+	return Faults{Partition: has("partition"), Kill: has("kill"), Pause: has("pause"), Clock: has("clock"),
+		Bitflip: has("bitflip"), SlowDisk: has("slowdisk")}
 }
 
 // Expectation is what theory says of a claim.
@@ -88,6 +93,9 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 	case checkers.Tested:
 		return holds("a run that tested nothing proves nothing")
 	}
+	if x, known := s.weaker(claim, f); known {
+		return x
+	}
 	return breaks("nothing is known of the claim %q", claim)
 }
 
@@ -95,6 +103,16 @@ func Expect(s Setting, claim checkers.Claim, f Faults) Expectation {
 // simulator a crash takes what was not synced; in containers it takes what the
 // engine had not yet handed to the kernel, which is as much.
 func (s Setting) forgets(f Faults) bool { return !s.Fsync && f.Kill }
+
+// repairs says whether what one disk has spoiled can be had from the others: a
+// replica asks N-W+1 others for the record, or a majority that does without it
+// (store/replica/damage.go). Until then, or for ever, it refuses.
+func (s Setting) repairs() bool {
+	if s.Agreed {
+		return s.N > 2
+	}
+	return s.W > 1
+}
 
 func (s Setting) linearizable(f Faults) Expectation {
 	switch {
@@ -139,6 +157,8 @@ func (s Setting) noLostWrites(f Faults) Expectation {
 	switch {
 	case s.forgets(f):
 		return breaks("without fsync a killed replica forgets what it acknowledged")
+	case f.Bitflip && !s.repairs():
+		return breaks("a damaged copy may be the only one of what was acknowledged")
 	case s.Agreed:
 		return holds("an acknowledged change is durable at a majority, and later ones are made on top of it")
 	case !s.Logical && f.Clock:
@@ -166,6 +186,10 @@ func (s Setting) converges(f Faults) Expectation {
 	switch {
 	case s.N == 1:
 		return holds("there is one replica, and nobody it could differ from")
+	case f.Bitflip && !s.repairs():
+		return breaks("no peer can tell what a damaged record was, and its replica refuses it for good")
+	case f.Bitflip && !s.Scrub:
+		return breaks("a damaged record is repaired when it is read, and nobody need read it")
 	case s.AntiEntropy:
 		return holds("replicas compare their records in pairs, and what one has missed it gets from the others")
 	case f.Kill:
@@ -191,6 +215,10 @@ func (s Setting) available(f Faults) Expectation {
 		return breaks("a side with fewer than %d nodes cannot serve", max(s.R, s.W))
 	case f.Partition && max(s.R, s.W) > 1:
 		return breaks("a side with fewer than %d replicas cannot serve", max(s.R, s.W))
+	case f.SlowDisk:
+		return breaks("a request may be over before enough disks have written what it needs")
+	case f.Bitflip && max(s.R, s.W) > s.N-1 && !s.sloppy():
+		return breaks("a replica that has lost a record refuses until it is repaired, and all %d are needed", s.N)
 	case s.Agreed:
 		return breaks("nodes that change one key at a time undo each other's ballots, and nothing bounds for how long")
 	case f.Partition && s.sloppy():

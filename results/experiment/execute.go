@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/docker"
 	"github.com/assay-chaos/assay/harness/sim"
@@ -42,10 +43,13 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	judge := s.judging()
 	out, err := trial.Run(ctx, test, trial.Options{
-		Start:    func(ctx context.Context) (harness.World, error) { return s.start(ctx, system, o) },
+		Start: func(ctx context.Context) (harness.World, error) {
+			return s.start(ctx, system, o, judge.Staleness.Model)
+		},
 		Claims:   s.claimed(),
-		Judge:    s.judging(),
+		Judge:    judge,
 		Budget:   s.Budget,
 		Dir:      o.Dir,
 		Describe: s.describe(p),
@@ -73,10 +77,18 @@ func (s *Spec) sample(o Options) time.Duration {
 	return s.Duration() / samples
 }
 
-// start makes the world.
-func (s *Spec) start(ctx context.Context, system *sut.System, o Options) (harness.World, error) {
+// start makes the world, and tells a model of it the delays that it knows; the
+// model may be nil.
+func (s *Spec) start(ctx context.Context, system *sut.System, o Options, model *checkers.PBS) (harness.World, error) {
 	if s.World == Docker {
 		return docker.Start(ctx, docker.Config{System: system, Nodes: s.Nodes, Name: s.Profile, Logf: o.Logf})
 	}
-	return sim.New(sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed})
+	w, err := sim.New(sim.Config{System: system, Nodes: s.Nodes, Seed: s.Seed})
+	if err != nil {
+		return nil, err
+	}
+	if model != nil && s.Nodes > 1 {
+		predictFrom(model, w)
+	}
+	return w, nil
 }

@@ -31,7 +31,7 @@ func TestFewerReplicasThanNodes(t *testing.T) {
 	require.NoError(t, s.Validate())
 	got, err := s.Setting()
 	require.NoError(t, err)
-	require.Equal(t, claims.Setting{Nodes: 5, N: 3, R: 2, W: 2, Logical: true, WriteBack: true, Fsync: true, AntiEntropy: true}, got)
+	require.Equal(t, claims.Setting{Nodes: 5, N: 3, R: 2, W: 2, Logical: true, WriteBack: true, Fsync: true, AntiEntropy: true, Scrub: true}, got)
 	s.N, s.R = 4, 1
 	got, err = s.Setting()
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/assay-chaos/assay/checkers"
 	"github.com/assay-chaos/assay/harness"
 	"github.com/assay-chaos/assay/harness/history"
+	"github.com/assay-chaos/assay/harness/sim"
 	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results"
 	"github.com/assay-chaos/assay/results/claims"
@@ -100,6 +101,7 @@ func (s *Spec) Setting() (claims.Setting, error) {
 	return claims.Setting{
 		Nodes: s.Nodes, N: p.N, R: p.R, W: p.W, Agreed: p.Agreed(), Logical: p.Logical(), WriteBack: p.WriteBack, Fsync: p.Fsync,
 		AntiEntropy: p.AntiEntropy > 0, ReadRepair: p.ReadRepair != replica.ReadRepairOff,
+		Scrub:  p.Scrub > 0,
 		Sloppy: p.Sloppy,
 	}, nil
 }
@@ -203,7 +205,30 @@ func (s *Spec) judging() checkers.JudgeOptions {
 	if specs, err := nemesis.Parse(s.Nemesis); err == nil {
 		o.Tested.MinFaults = len(specs)
 	}
+	set, err := s.Setting()
+	if err != nil {
+		return o
+	}
+	// With more nodes than replicas it depends on the key what a side has of
+	// it, unless other nodes stand in.
+	if set.Nodes == set.N || set.Sloppy {
+		o.Sides.Read, o.Sides.Write = set.NeedsRead(), set.NeedsWrite()
+	}
+	// The delays are filled in by the world that has them; see start.
+	if slices.Contains(s.claimed(), checkers.BoundedStaleness) && !set.Agreed {
+		o.Staleness.Model = &checkers.PBS{N: set.N, R: set.R, W: set.W, Seed: s.Seed}
+	}
 	return o
+}
+
+// predictFrom gives a model the delays that a simulated world was configured
+// with.
+func predictFrom(model *checkers.PBS, w *sim.World) {
+	const quantiles = 1000
+	link, client, sync := w.Delays(quantiles)
+	model.Write, model.Ack, model.Read, model.Response = link, link, link, link
+	model.Client, model.Disk = client, sync
+	model.Source = "the simulator's delays"
 }
 
 // opsPerKey is how many operations a key gets before the workload moves on
@@ -248,6 +273,10 @@ func (s *Spec) test(system harness.System) (harness.Test, error) {
 			return harness.Test{}, err
 		}
 	}
+	var readBack history.F
+	if slices.Contains(s.claimed(), checkers.ConvergesWhenRead) {
+		readBack = history.Read
+	}
 	return harness.Test{
 		Name:      s.Name(),
 		Seed:      s.Seed,
@@ -260,6 +289,7 @@ func (s *Spec) test(system harness.System) (harness.Test, error) {
 		During:    s.During,
 		Recovery:  s.Recovery,
 		Settle:    s.Settle,
+		ReadBack:  readBack,
 	}, nil
 }
 

@@ -242,7 +242,10 @@ func (t *trial) judge(run *harness.Result, runErr error) *Outcome {
 	case b.Time < 0:
 		b.Time = 0
 	}
-	in := checkers.Input{History: run.History, Replicas: run.Replicas, Settled: run.Settled}
+	in := checkers.Input{
+		History: run.History, Replicas: run.Replicas, Settled: run.Settled,
+		ReadBack: run.ReadBack, ReadBackSettled: run.ReadBackSettled,
+	}
 	sum := run.History.Hash()
 	out := &Outcome{
 		Run:     run,

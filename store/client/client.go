@@ -17,10 +17,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/assay-chaos/assay/store/httpapi"
 )
@@ -112,30 +112,15 @@ func (c *Client) Delete(ctx context.Context, key string, opts ...Option) (stamp 
 // and gives the version written. If the key was otherwise the error is one that
 // [Mismatch] knows. The cluster must run CASPaxos.
 func (c *Client) CAS(ctx context.Context, key string, expect, value []byte) (stamp string, err error) {
-	// Text, if it is, and base64 otherwise: an empty value would be omitted
-	// as base64, and bytes that are not UTF-8 would be changed as text.
-	q := httpapi.CAS{Absent: expect == nil}
+	old := Option{httpapi.ParamExpect, httpapi.ExpectAbsent}
 	if expect != nil {
-		q.Expect, q.Expect64 = asJSON(expect)
+		old.value = strconv.Itoa(len(expect))
 	}
-	q.Value, q.Value64 = asJSON(value)
-	body, err := json.Marshal(q)
-	if err != nil {
-		return "", c.failed("cas", key, true, err)
-	}
-	a, err := c.do(ctx, "cas", http.MethodPost, httpapi.PathCAS, key, body)
+	a, err := c.do(ctx, "cas", http.MethodPost, httpapi.PathCAS, key, slices.Concat(expect, value), old)
 	if err != nil {
 		return "", err
 	}
 	return a.stamp, nil
-}
-
-func asJSON(value []byte) (text *string, base64 []byte) {
-	if !utf8.Valid(value) {
-		return nil, value
-	}
-	s := string(value)
-	return &s, nil
 }
 
 // Local reads what this one node holds for the keys, asking no other. The

@@ -22,6 +22,7 @@ type database struct {
 	fence  fence
 	log    *slog.Logger
 	onFail func(*database, error) // told of every error that ends writing
+	onRot  func(file string)      // told of every block that is damaged
 
 	mu     sync.Mutex
 	failed error     // the first error of the disk
@@ -32,8 +33,8 @@ type database struct {
 // more, of an error that Pebble meets in the background. Everything that Get shows
 // of an opened database is durable, if o.Fsync is set: the log that it was
 // found in may never have been synced before, and only be in the page cache.
-func openDatabase(dir string, o *Options, cache *pebble.Cache, onFail func(*database, error)) (*database, error) {
-	d := &database{dir: dir, log: o.Log, onFail: onFail}
+func openDatabase(dir string, o *Options, cache *pebble.Cache, onFail func(*database, error), onRot func(file string)) (*database, error) {
+	d := &database{dir: dir, log: o.Log, onFail: onFail, onRot: onRot}
 	err := guard(func() (err error) {
 		d.DB, err = pebble.Open(dir, &pebble.Options{
 			Cache:              cache,
@@ -132,11 +133,13 @@ func (d *database) backgroundError(err error) {
 // damagedFile hears of a block that is not what was written. Who reads a record
 // in it gets an error; here it is only logged, once a second at most.
 func (d *database) damagedFile(info pebble.DataCorruptionInfo) {
+	d.onRot(info.Path)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now := time.Now(); now.Sub(d.logged) > time.Second {
 		d.logged = now
-		d.log.Error("a file of the store is damaged; the records in it are repaired from the peers when they are read", "file", info.Path, "error", info.Details)
+		d.log.Error("a file of the store is damaged: its records are repaired from the peers when they are read; replace the node when you can (assay members replace)",
+			"file", info.Path, "range", info.Bounds.String(), "error", info.Details.Error())
 	}
 }
 

@@ -76,6 +76,8 @@ type Engine struct {
 	lock    io.Closer
 	key     []byte // scratch of Apply
 
+	rotten rotten
+
 	live sync.RWMutex // held to use db, and to replace it
 	db   *database
 
@@ -125,7 +127,7 @@ func Open(dir string, o Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("engine: lock data directory %s: is another node running on it? %w", dir, err)
 	}
 	e.cache = pebble.NewCache(o.CacheSize)
-	db, err := openDatabase(dir, &e.options, e.cache, e.failure)
+	db, err := openDatabase(dir, &e.options, e.cache, e.failure, e.rotten.file)
 	if err != nil {
 		return nil, errors.Join(err, e.release())
 	}

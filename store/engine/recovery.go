@@ -79,7 +79,7 @@ func (e *Engine) reopen(old *database) {
 		if full && !e.hasRoom() {
 			continue
 		}
-		d, err := openDatabase(e.dir, &e.options, e.cache, e.failure)
+		d, err := openDatabase(e.dir, &e.options, e.cache, e.failure, e.rotten.file)
 		if err == nil {
 			err = guard(func() error { return d.setMeta(probeKey, nil) })
 			if err != nil {

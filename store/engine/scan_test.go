@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"flag"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -74,6 +78,94 @@ func TestScanTellsDamagedRecords(t *testing.T) {
 		return true
 	}))
 	require.Equal(t, []int{9, 1}, []int{good, bad})
+}
+
+// Behind a block of a table that is damaged the scan goes on, and says that there
+// was one. Who reads one of the records that lie in it is told that it is damaged.
+func TestScanGoesOnBehindADamagedBlock(t *testing.T) {
+	const keys = 2000
+	dir, random := t.TempDir(), rand.New(rand.NewPCG(1, 1))
+	e, err := Open(dir, Options{})
+	require.NoError(t, err)
+	values := make(map[string][]byte)
+	var batch []replica.Write
+	for i := range keys {
+		value := make([]byte, 100) // not to be compressed
+		for j := range value {
+			value[j] = byte(random.Uint32())
+		}
+		key := fmt.Sprint(i)
+		values[key] = value
+		batch = append(batch, replica.Write{Key: key, Record: replica.Record{Stamp: replica.Stamp{Counter: int64(i + 1)}, Value: value}})
+	}
+	require.NoError(t, e.Apply(keys, batch))
+	require.NoError(t, e.db.Flush())
+	require.NoError(t, e.Close())
+
+	hit := []string{keyBehind(values, 0x40<<56), keyBehind(values, 0xb0<<56)} // in two blocks
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	require.NoError(t, err)
+	spoiled := 0
+	for _, name := range tables {
+		data, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, key := range hit {
+			if i := bytes.Index(data, values[key]); i >= 0 {
+				data[i] ^= 1
+				spoiled++
+			}
+		}
+		require.NoError(t, os.WriteFile(name, data, 0o600))
+	}
+	require.Equal(t, len(hit), spoiled)
+	e, err = Open(dir, Options{})
+	require.NoError(t, err)
+	defer e.Close()
+	seen := make(map[string]bool)
+	err = e.Scan(0, func(key string, s replica.Stamp, err error) bool {
+		require.NoError(t, err)
+		require.False(t, seen[key], "twice")
+		seen[key] = true
+		return true
+	})
+	require.ErrorIs(t, err, replica.ErrGap)
+	require.Greater(t, len(seen), keys*8/10)
+	require.Less(t, len(seen), keys-1)
+	for key := range values {
+		_, found, err := e.Get(key)
+		if seen[key] {
+			require.NoError(t, err)
+			require.True(t, found)
+		} else {
+			require.ErrorIs(t, err, ErrCorrupt, "what the scan leaves out cannot be read")
+		}
+	}
+	for _, key := range hit {
+		require.False(t, seen[key])
+	}
+	require.Positive(t, e.DamagedFiles())
+
+	again := 0
+	err = e.Scan(0, func(string, replica.Stamp, error) bool { again++; return true })
+	require.ErrorIs(t, err, replica.ErrGap)
+	require.Len(t, seen, again)
+	require.Len(t, e.rotten.gaps, len(hit), "where they are is known now")
+
+	// A part without damage is read as ever, and so is the end.
+	n := 0
+	require.NoError(t, e.Scan(0xd0<<56, func(string, replica.Stamp, error) bool { n++; return true }))
+	require.Positive(t, n)
+}
+
+// keyBehind is the first key from a hash on.
+func keyBehind(values map[string][]byte, hash uint64) string {
+	first := ""
+	for key := range values {
+		if h := replica.KeyHash(key); h >= hash && (first == "" || h < replica.KeyHash(first)) {
+			first = key
+		}
+	}
+	return first
 }
 
 // The zero record stands where a damaged one turned out to be nobody's.

@@ -5,7 +5,7 @@
 //	PUT    /v1/kv/{key}     body: the value           204
 //	GET    /v1/kv/{key}                               200 value | 404 absent
 //	DELETE /v1/kv/{key}                               204
-//	POST   /v1/cas/{key}    body: a [CAS]             204 | 409 [Error] with what was seen
+//	POST   /v1/cas/{key}    body: a [CAS], or bytes   204 | 409 [Error] with what was seen
 //	GET    /v1/local/{key}  what this node itself     200 value | 404 absent
 //	POST   /v1/local        holds; nobody is asked    200 [LocalAnswer]
 //	GET    /v1/members      who belongs to it         200 [Members]
@@ -19,6 +19,10 @@
 //
 //	curl -d '{"absent": true, "value": "a"}' localhost:7801/v1/cas/lock
 //	curl -d '{"expect": "a", "value": "b"}' localhost:7801/v1/cas/lock
+//
+// That is for people. A program sends the bytes themselves, see [ParamExpect]:
+//
+//	printf ab | curl --data-binary @- 'localhost:7801/v1/cas/lock?expect=1'
 //
 // A key is everything after the prefix, percent-encoded: any bytes are
 // allowed, and a slash may stand for itself. Answers about one key carry its
@@ -54,6 +58,14 @@ const (
 const (
 	ParamR = "r"
 	ParamW = "w"
+)
+
+// ParamExpect makes the body of a compare-and-set plain bytes instead of a [CAS]:
+// so many that the key must have, and after them the new value. With
+// [ExpectAbsent] the key must be absent, and all of the body is the new value.
+const (
+	ParamExpect  = "expect"
+	ExpectAbsent = "absent"
 )
 
 // Headers of answers.
@@ -209,6 +221,10 @@ type Health struct {
 	Damaged      uint64 `json:"damaged_records"`
 	Repaired     uint64 `json:"repaired_records"`
 	DiskFailures uint64 `json:"disk_failures"`
+	// DamagedFiles counts the files in which damage was found since the start.
+	// Warning says what to do about what does not keep the node from serving.
+	DamagedFiles int    `json:"damaged_files"`
+	Warning      string `json:"warning,omitempty"`
 	// Wall is the node's wall clock (RFC 3339) and WallNS the same in Unix
 	// nanoseconds, both read while answering. MonoNS is its monotonic clock:
 	// nanoseconds since the process started to serve.

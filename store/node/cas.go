@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/assay-chaos/assay/store/httpapi"
@@ -39,7 +41,7 @@ func (n *Node) serveCAS(w http.ResponseWriter, r *http.Request, escaped string) 
 	if !ok {
 		return
 	}
-	q, err := parseCAS(body)
+	q, err := parseCAS(r.URL.RawQuery, body)
 	switch {
 	case err != nil:
 		refuse(w, httpapi.CodeInvalid, err.Error())
@@ -51,9 +53,26 @@ func (n *Node) serveCAS(w http.ResponseWriter, r *http.Request, escaped string) 
 	}
 }
 
-// parseCAS reads the body of a compare-and-set. A field that is misspelt would
-// change what is asked for, so it is an error.
-func parseCAS(body []byte) (replica.Request, error) {
+// parseCAS reads what a compare-and-set asks for. A query means that the body is
+// bytes, see [httpapi.ParamExpect].
+func parseCAS(query string, body []byte) (replica.Request, error) {
+	if query == "" {
+		return parseTypedCAS(body)
+	}
+	expect, ok := strings.CutPrefix(query, httpapi.ParamExpect+"=")
+	if ok && expect == httpapi.ExpectAbsent {
+		return replica.Request{Op: replica.CAS, ExpectAbsent: true, Value: body}, nil
+	}
+	n, err := strconv.Atoi(expect)
+	if !ok || err != nil || n < 0 || n > len(body) {
+		return replica.Request{}, fmt.Errorf("%q does not tell what the key must have: give %s=n, for the first n of the body's %d bytes, or %s=%s", query, httpapi.ParamExpect, len(body), httpapi.ParamExpect, httpapi.ExpectAbsent)
+	}
+	return replica.Request{Op: replica.CAS, Expect: body[:n:n], Value: body[n:]}, nil
+}
+
+// parseTypedCAS reads a body of JSON. A field that is misspelt would change what
+// is asked for, so it is an error.
+func parseTypedCAS(body []byte) (replica.Request, error) {
 	var c httpapi.CAS
 	if err := decodeStrictly(body, &c); err != nil {
 		return replica.Request{}, fmt.Errorf(`the body is not {"expect": "old", "value": "new"}: %w`, err)

@@ -53,11 +53,54 @@ func TestCompareAndSet(t *testing.T) {
 	require.Equal(t, "caspaxos", h.Protocol)
 }
 
+// Values that are not text, the empty one, and long ones go as bytes, whatever
+// carries them.
+func TestCompareAndSetOfBytes(t *testing.T) {
+	c := startCluster(t, 1, false, agreeing)
+	ctx := within(t, 10*time.Second)
+	stream := client.NewStream(c.nodes[0].cfg.ListenClient)
+	defer stream.Close()
+	long := []byte(strings.Repeat("\x00", httpapi.MaxValue))
+	for name, with := range map[string]*client.Client{"http": c.nodes[0].client, "stream": stream} {
+		key, have := "of "+name, []byte(nil)
+		for _, next := range [][]byte{{}, []byte("\xff\x00"), long, []byte("text"), {}} {
+			_, err := with.CAS(ctx, key, have, next)
+			require.NoError(t, err)
+			got, err := with.Get(ctx, key)
+			require.NoError(t, err)
+			require.True(t, got.Found)
+			require.Equal(t, string(next), string(got.Value))
+			have = next
+		}
+		_, err := with.CAS(ctx, key, have, append(long, 0))
+		require.ErrorContains(t, err, "too-large")
+	}
+}
+
+func FuzzParseCAS(f *testing.F) {
+	for _, query := range []string{"", "expect=absent", "expect=1", "expect=3", "expect=-1", "r=1", "expect=1&expect=1"} {
+		f.Add(query, []byte("ab"))
+	}
+	f.Add("", []byte(`{"expect": "a", "value": "b"}`))
+	f.Fuzz(func(t *testing.T, query string, body []byte) {
+		q, err := parseCAS(query, body)
+		if err != nil {
+			return
+		}
+		require.Equal(t, replica.CAS, q.Op)
+		if query != "" {
+			require.Equal(t, string(body), string(q.Expect)+string(q.Value), "each byte is of one of them")
+			require.True(t, len(q.Expect) == 0 || !q.ExpectAbsent)
+		}
+	})
+}
+
 // What one types: text in JSON, and an answer that says what was there.
 func TestCompareAndSetByHand(t *testing.T) {
 	c := startCluster(t, 1, false, agreeing)
+	query := ""
 	post := func(method, body string) (int, string) {
-		r, err := http.NewRequestWithContext(within(t, 10*time.Second), method, "http://"+c.nodes[0].cfg.ListenClient+"/v1/cas/lock", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(within(t, 10*time.Second), method, "http://"+c.nodes[0].cfg.ListenClient+"/v1/cas/lock"+query, strings.NewReader(body))
 		require.NoError(t, err)
 		a, err := http.DefaultClient.Do(r)
 		require.NoError(t, err)
@@ -85,6 +128,24 @@ func TestCompareAndSetByHand(t *testing.T) {
 	} {
 		status, text := post(x.method, x.body)
 		require.Equal(t, x.status, status, "%s: %s", x.body, text)
+		require.Contains(t, text, x.says)
+	}
+	for _, x := range []struct {
+		query, body string
+		status      int
+		says        string
+	}{
+		{"?expect=1", "\xfe\xff", 409, `"value64":"/w=="`},
+		{"?expect=1", "\xffc", 204, ""},
+		{"?expect=absent", "d", 409, `"seen":{"value":"c"}`},
+		{"?expect=2", "d", 400, "1 bytes"},
+		{"?expect=-1", "d", 400, "give expect=n"},
+		{"?expected=1", "cd", 400, "give expect=n"},
+		{"?r=1", "cd", 400, "give expect=n"},
+	} {
+		query = x.query
+		status, text := post("POST", x.body)
+		require.Equal(t, x.status, status, "%s %s: %s", x.query, x.body, text)
 		require.Contains(t, text, x.says)
 	}
 }

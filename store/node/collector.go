@@ -36,6 +36,9 @@ var (
 	descTombstones = desc("assay_tombstones_waiting", "Tombstones here that are known to wait for their collection.")
 	descCollected  = desc("assay_tombstones_collected_total", "Tombstones that were taken out here.")
 	descRounds     = desc("assay_tombstones_rounds_total", "Rounds of the collection of tombstones that this node has ended.")
+	descScrubbed   = desc("assay_scrub_records_total", "Records that were read to find damaged ones.")
+	descScrubs     = desc("assay_scrub_passes_total", "How often all records were read to find damaged ones.")
+	descScrubFound = desc("assay_scrub_damaged_total", "Damaged records that were found so, each time.")
 	descUnreadable = desc("assay_repair_unreadable_total", "Damaged records that anti-entropy has met, each time; it does not spread them.")
 )
 
@@ -46,6 +49,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 		descMember, descEpoch, descChanging, descAlive,
 		descCounting, descFinished, descPushed, descUnreadable,
 		descStrays, descHandedOff, descTombstones, descCollected, descRounds,
+		descScrubbed, descScrubs, descScrubFound,
 	} {
 		ch <- d
 	}
@@ -73,10 +77,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	var repair replica.RepairStats
 	var handoff replica.HandoffStats
 	var collect replica.CollectStats
+	var scrub replica.ScrubStats
 	var member bool
 	if !c.n.loop.look(func(core *replica.Replica) {
 		view, members, repair, member = core.View(), core.Members(), core.RepairStats(), core.Member()
-		handoff, collect = core.HandoffStats(), core.CollectStats()
+		handoff, collect, scrub = core.HandoffStats(), core.CollectStats(), core.ScrubStats()
 	}) {
 		return // the node is shutting down
 	}
@@ -97,6 +102,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descTombstones, float64(collect.Known))
 	counter(descCollected, collect.Collected)
 	counter(descRounds, collect.Rounds)
+	counter(descScrubbed, scrub.Read)
+	counter(descScrubs, scrub.Passes)
+	counter(descScrubFound, scrub.Found)
 }
 
 func oneIf(is bool) float64 {

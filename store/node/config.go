@@ -58,6 +58,9 @@ type Config struct {
 	// Collect is the time from one collection of tombstones to the next, see
 	// package replica; 0: deleted keys leave them for good. It needs Gossip.
 	Collect time.Duration
+	// Scrub is how many of its records the node reads in a second to find damaged
+	// ones before a client does; 0: none.
+	Scrub int
 	// Join: this node is not among the first members. It waits with an empty
 	// Dir until a member adds it, and needs no Peers.
 	Join bool
@@ -124,6 +127,7 @@ func (c *Config) RegisterFlags(f *pflag.FlagSet) {
 	f.Var(keyspacesFlag{&c.Keyspaces}, "keyspace", "keys with settings of their own: their prefix, then name=value for protocol, n, r, w, stamps, write-back, read-repair and sloppy, for example 'bank/ protocol=caspaxos'; can be repeated")
 	f.DurationVar(&c.Gossip, "gossip", c.Gossip, "how often a node tells another one who is alive and who belongs to the cluster, so that nodes can come and go; 0: the nodes are --peers for good")
 	f.DurationVar(&c.Collect, "collect", c.Collect, "time from one collection of the tombstones of deleted keys to the next; needs --gossip, and all members alive; 0: they are kept")
+	f.IntVar(&c.Scrub, "scrub", c.Scrub, "how many of its records a node reads in a second, all of them again and again, to find damaged ones before a client does; 0: none")
 	f.BoolVar(&c.Join, "join", c.Join, "wait, with an empty --data, until a member of the cluster adds this node; needs no --peers")
 	f.BoolVar(&c.Fsync, "fsync", c.Fsync, "acknowledge a write only when it is on disk; off: a killed node forgets its last writes")
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "how long a request may take")
@@ -199,6 +203,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("node: Collect (--collect) is %v: give the time from one collection of tombstones to the next, for example 1m, or 0 to keep them", d.Collect)
 	case d.Collect > 0 && d.Gossip == 0:
 		return errors.New("node: Collect (--collect) is set, and Gossip (--gossip) is 0: tombstones can only be collected where nodes gossip; give --gossip 1s, or leave --collect out")
+	case d.Scrub < 0:
+		return fmt.Errorf("node: Scrub (--scrub) is %d: give the number of records to read in a second, for example 1000, or 0 for none", d.Scrub)
 	case d.Join && d.Gossip == 0:
 		return errors.New("node: Join (--join) is set, and Gossip (--gossip) is 0: a node can only join a cluster whose nodes gossip; give the same as they have")
 	case d.Join && len(d.Peers) > 0:
@@ -257,6 +263,7 @@ func (c *Config) replica() replica.Config {
 		Keyspaces:   keyspaces,
 		Gossip:      c.Gossip,
 		Collect:     c.Collect,
+		Scrub:       c.Scrub,
 		Addrs:       c.Peers,
 		Join:        c.Join,
 		AntiEntropy: c.AntiEntropy,

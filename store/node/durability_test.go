@@ -175,7 +175,7 @@ func TestDamagedFile(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
 		h, err := m.client.Health(ctx)
-		return err == nil && h.Damaged == 1 && h.Repaired == 1
+		return err == nil && h.Damaged == 1 && h.Repaired == 1 && h.DamagedFiles > 0 && h.Warning != ""
 	}, 10*time.Second, 10*time.Millisecond)
 	local, err := m.client.Local(ctx, "a")
 	require.NoError(t, err)

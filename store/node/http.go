@@ -231,6 +231,9 @@ func (n *Node) serveHealth(w http.ResponseWriter, r *http.Request) {
 	}
 	disk := n.loop.health
 	h.Damaged, h.Repaired, h.DiskFailures = disk.damaged.Load(), disk.repaired.Load(), disk.failures.Load()
+	if h.DamagedFiles = n.engine.DamagedFiles(); h.DamagedFiles > 0 {
+		h.Warning = "a file of the store is damaged: its records are repaired when they are used, and cannot be moved to other nodes; replace this node with assay members replace"
+	}
 	_, err := n.engine.Progress()
 	if n.stopping.Load() {
 		err = errStopping

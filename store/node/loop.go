@@ -264,7 +264,7 @@ func (l *loop) damaged(d *replica.Damage) {
 	switch {
 	case d.Hopeless:
 		l.health.damaged.Add(1)
-		l.log.Error("a record is damaged, and with W = 1 no peer can tell what it was: this node refuses the key; replace its disk to accept the loss", "key", d.Key)
+		l.log.Error("a record is damaged, and the peers cannot tell what it was (W is 1, or with caspaxos n is 1 or 2): this node refuses the key; replace the node to accept the loss", "key", d.Key)
 	case d.Repaired:
 		l.health.repaired.Add(1)
 		l.log.Warn("a damaged record was repaired from the peers", "key", d.Key, "stamp", d.Stamp.String())

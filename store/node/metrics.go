@@ -72,6 +72,8 @@ func (m *metrics) watch(n *Node) {
 		func() float64 { return float64(n.loop.health.damaged.Load()) })
 	counter("assay_records_repaired_total", "Damaged records that the peers had, and that are here again.", nil,
 		func() float64 { return float64(n.loop.health.repaired.Load()) })
+	gauge("assay_storage_damaged_files", "Files in which a damaged block was found since the start: replace the node.", nil,
+		func() float64 { return float64(n.engine.DamagedFiles()) })
 	gauge("assay_boot", "How often the node was started on its data.", nil,
 		func() float64 { return float64(n.boot) })
 	m.registry.MustRegister(collector{n})

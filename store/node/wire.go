@@ -85,7 +85,7 @@ func decodeBatch(data []byte, batch *[]replica.Message) error {
 	for i := range *batch {
 		m := &(*batch)[i]
 		switch {
-		case m.Type < replica.MsgQuery || m.Type > replica.MsgView:
+		case !m.Type.Known():
 			return fmt.Errorf("malformed batch: message %d is of unknown type %d", i, m.Type)
 		case len(m.Key) > httpapi.MaxKey:
 			return fmt.Errorf("malformed batch: message %d has a key of %d bytes", i, len(m.Key))

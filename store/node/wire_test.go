@@ -36,6 +36,17 @@ func TestBatchRoundTrip(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
+// Whatever the core sends arrives.
+func TestEveryTypeArrives(t *testing.T) {
+	n := 0
+	for kind := replica.MsgQuery; kind.Known(); kind++ {
+		var got []replica.Message
+		require.NoError(t, decodeBatch(encode(t, []replica.Message{{Type: kind}}), &got), "type %d", kind)
+		n++
+	}
+	require.GreaterOrEqual(t, n, int(replica.MsgForget))
+}
+
 func TestLargestBatchFits(t *testing.T) {
 	m := replica.Message{
 		Type:   replica.MsgStore,

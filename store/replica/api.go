@@ -82,6 +82,10 @@ type Config struct {
 	// a replica keeps the tombstones of CASPaxos, and of keys that are both
 	// Sloppy and WriteBack.
 	Collect time.Duration
+	// Scrub is how many of its records a node reads in a second to find damaged
+	// ones, see scrub.go. 0: none; then damage is found when a record is used.
+	// Nodes may differ in it.
+	Scrub int
 	// Timeout is how long the coordinator works on a request before it
 	// answers with an error. Retry is how long it waits for an answer before
 	// it sends a message again.
@@ -146,8 +150,8 @@ type Storage interface {
 	Get(key string) (Record, bool, error)
 	// Scan calls f for every key whose KeyHash is at least from, in order of
 	// the hash and then of the key, until f returns false. For a record that
-	// is damaged, the stamp is zero and err says why. Only anti-entropy and the
-	// hand-off of strays scan.
+	// is damaged, the stamp is zero and err says why. Where not even the key
+	// can be read it goes on behind, and its own error is [ErrGap].
 	Scan(from uint64, f func(key string, s Stamp, err error) bool) error
 }
 
@@ -275,19 +279,25 @@ const (
 	MsgView   // the view in force at the sender
 
 	MsgForget // take out the tombstone of Key with this stamp, see collect.go
+
+	msgEnd // of the types that there are
 )
+
+// Known says that there is such a type.
+func (t MessageType) Known() bool { return t >= MsgQuery && t < msgEnd }
 
 // Message travels between the coordinator and the replicas. It is a value;
 // byte slices in it are immutable. CBOR field numbers are part of the wire
 // format.
 type Message struct {
+	// The small ones lie together: messages are copied all the time.
 	Type    MessageType `cbor:"1,keyasint"`
-	ID      uint64      `cbor:"2,keyasint"`           // the coordinator's, echoed in answers: unique within (node, Boot)
-	Boot    uint64      `cbor:"3,keyasint"`           // the coordinator's boot, echoed: answers to an earlier incarnation are ignored
 	Round   uint8       `cbor:"4,keyasint,omitempty"` // which round of the request, echoed
-	Key     string      `cbor:"5,keyasint,omitempty"`
 	TagOnly bool        `cbor:"6,keyasint,omitempty"`
 	Found   bool        `cbor:"7,keyasint,omitempty"`
+	ID      uint64      `cbor:"2,keyasint"` // the coordinator's, echoed in answers: unique within (node, Boot)
+	Boot    uint64      `cbor:"3,keyasint"` // the coordinator's boot, echoed: answers to an earlier incarnation are ignored
+	Key     string      `cbor:"5,keyasint,omitempty"`
 	Record  Record      `cbor:"8,keyasint,omitzero"`
 	Tree    *Tree       `cbor:"9,keyasint,omitempty"` // immutable
 	// Epoch is that of the view in force at the sender; an answer's is that in

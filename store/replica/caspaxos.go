@@ -413,6 +413,10 @@ func (r *Replica) giveUp(x *proposal, err *Error) {
 func (r *Replica) tell(x *proposal) {
 	x.replied = true
 	x.told.ID, x.told.Reached = x.request.ID, x.answered.len()
+	if x.job == jobRelearn {
+		r.relearned(x)
+		return
+	}
 	if x.job != noJob {
 		r.worked(x.job, x.request.Key, x.told.Err == nil)
 		return

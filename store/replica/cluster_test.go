@@ -24,6 +24,8 @@ type cluster struct {
 	story   strings.Builder
 	onReply func(node NodeID, q Request, p Reply)
 	onWrite func(m *machine, w Write)
+
+	onDamage func(Damage)
 }
 
 type packet struct {
@@ -179,6 +181,9 @@ func (c *cluster) carry(m *machine) {
 		c.tellf("n%d view %d: %s", m.id, out.View.Epoch, out.View)
 	}
 	for _, d := range out.Damage {
+		if c.onDamage != nil {
+			c.onDamage(d)
+		}
 		switch {
 		case d.Hopeless:
 			c.tellf("n%d finds %s damaged, for good", m.id, d.Key)

@@ -22,6 +22,8 @@ func (c *Config) Validate() error {
 		return errors.New("replica: Join is set and Gossip is 0: a node can only join a cluster whose nodes gossip")
 	case c.Collect < 0:
 		return fmt.Errorf("replica: Collect is %v: set it to the time from one collection of tombstones to the next, for example 1m, or to 0 to keep them", c.Collect)
+	case c.Scrub < 0:
+		return fmt.Errorf("replica: Scrub is %d: set it to how many records to read in a second, for example 1000, or to 0 for none", c.Scrub)
 	case c.Collect > 0 && c.Gossip == 0:
 		return errors.New("replica: Collect is set and Gossip is 0: tombstones can only be collected where the nodes gossip")
 	case c.Join && c.ID >= MaxNodes:

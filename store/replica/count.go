@@ -1,6 +1,9 @@
 package replica
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // This file keeps the trees of anti-entropy as Storage is. They are counted at
 // the start, follow every write, and are counted anew where nobody knows any
@@ -56,7 +59,7 @@ func (r *Replica) countOn() {
 		return true
 	})
 	switch {
-	case err != nil: // from the beginning: nobody knows how far it came
+	case p.unscanned(err): // from the beginning: nobody knows how far it came
 		p.plant(r.placement)
 		p.counted, p.whole = 0, false
 		p.wake = r.now.Mono + r.cfg.AntiEntropy
@@ -67,6 +70,16 @@ func (r *Replica) countOn() {
 		rank := (all & (1<<r.cfg.ID - 1)).len()
 		p.wake = r.now.Mono + r.cfg.AntiEntropy*time.Duration(rank+1)/time.Duration(all.len())
 	}
+}
+
+// unscanned says whether a scan failed. A part that cannot be read is no failure: the
+// keys in it count as missing, until the peers tell of them.
+func (p *repair) unscanned(err error) bool {
+	if errors.Is(err, ErrGap) {
+		p.stats.Unreadable++
+		return false
+	}
+	return err != nil
 }
 
 // recountLeaf has a key's leaf counted anew at the next Tick, when Storage shows
@@ -113,7 +126,7 @@ func (r *Replica) recountLeaves() {
 			}
 			return true
 		})
-		if err != nil {
+		if p.unscanned(err) {
 			r.recountAll()
 			return
 		}

@@ -10,6 +10,12 @@ import (
 // the replica asks its peers for it. After any other error it only refuses.
 var ErrCorrupt = errors.New("stored bytes are damaged")
 
+// ErrGap marks an error of [Storage.Scan] that says: what could be read was told,
+// and there is a part in between of which not even the keys can be read.
+// Anti-entropy goes on without them: the peers tell which keys are missing here,
+// and whoever reads one finds it damaged. What has to know of all records fails.
+var ErrGap = errors.New("a range of records cannot be read")
+
 // This file repairs records that this replica has lost. Until then it refuses
 // to speak for the key: it neither serves nor spreads what it cannot read, and
 // takes no newer record either, since it does not know what it acknowledged.
@@ -56,9 +62,8 @@ var ErrCorrupt = errors.New("stored bytes are damaged")
 // only one; while another node is down, its first answer is missing; and when
 // too many replicas have lost the same record, nothing can be concluded.
 //
-// With CASPaxos it is not tried at all. The lost record held a promise too, and
-// no peer knows it: an acceptor that has forgotten what it promised could let an
-// old ballot win. It never votes on the key again.
+// With CASPaxos the lost record held a promise too. Its second round is a ballot,
+// see relearn.go.
 
 // The rounds of a repair. They follow those of requests, so that a message's
 // round tells what it is about.
@@ -74,10 +79,10 @@ const maxMends = 64
 
 // mend is the repair of one lost record.
 type mend struct {
-	message  Message // of the round
-	answered nodeSet // in this round
-	best     Record  // the newest that was fetched
-	retryAt  time.Duration
+	message  Message       // of the round
+	answered nodeSet       // in this round
+	best     Record        // the newest that was fetched
+	retryAt  time.Duration // 0: not now
 }
 
 // Damage tells the driver about a lost record, for its log and its counters.
@@ -85,16 +90,16 @@ type Damage struct {
 	Key      string
 	Repaired bool  // false: found damaged just now
 	Stamp    Stamp // repaired: of the record that is here again; zero: no peer had one
-	// Hopeless: it was found damaged, and no peer can tell what it was: with
-	// W = 1 the record, with CASPaxos the promise. The replica refuses the
-	// key for good.
+	// Hopeless: it was found damaged, and the peers cannot tell what it was:
+	// W is 1, or with CASPaxos N is 1 or 2. The replica refuses the key for
+	// good.
 	Hopeless bool
 }
 
 // lost takes note that this replica's record of a key cannot be read, and
 // begins to repair it. It is called again and again while the key is refused.
 func (r *Replica) lost(key string) {
-	if !r.cfg.rules(key).mendable() {
+	if !r.mendable(key) {
 		if _, known := r.hopelessKeys[key]; !known && len(r.hopelessKeys) < maxMends {
 			r.hopelessKeys[key] = struct{}{}
 			r.out.Damage = append(r.out.Damage, Damage{Key: key, Hopeless: true})
@@ -157,7 +162,7 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 			if p.answered == r.mendPeers(p) {
 				p.answered = 0
 				p.message.Type, p.message.Round = MsgQuery, roundFetch
-				r.sendMend(p)
+				r.goOnMending(p)
 			}
 		case m.Type == MsgRecord && m.Round == roundFetch:
 			p.answered.add(from)
@@ -175,8 +180,23 @@ func (r *Replica) onMendAnswer(from NodeID, m *Message) {
 	}
 }
 
-// mendable says whether peers can tell what a lost record was.
-func (u *Rules) mendable() bool { return u.W > 1 && u.Protocol != CASPaxos }
+// goOnMending sends what the round asks.
+func (r *Replica) goOnMending(p *mend) {
+	if p.message.Round == roundFetch && r.cfg.rules(p.message.Key).Protocol == CASPaxos {
+		r.relearn(p)
+		return
+	}
+	r.sendMend(p)
+}
+
+// mendable says whether the peers can tell what a lost record was.
+func (r *Replica) mendable(key string) bool {
+	if u := r.cfg.rules(key); u.Protocol != CASPaxos {
+		return u.W > 1
+	}
+	v := r.placement.voters(key)
+	return v.majority(v.all() &^ (1 << r.cfg.ID))
+}
 
 // fetched says whether enough nodes have told their record, that the newest of
 // them is no older than any that is acknowledged.
@@ -200,7 +220,7 @@ func (r *Replica) mended(p *mend) {
 func (r *Replica) mendDeadline() time.Duration {
 	var first time.Duration
 	for _, p := range r.mends {
-		if first == 0 || p.retryAt < first {
+		if p.retryAt != 0 && (first == 0 || p.retryAt < first) {
 			first = p.retryAt
 		}
 	}
@@ -210,8 +230,8 @@ func (r *Replica) mendDeadline() time.Duration {
 // resendMends repeats the messages that nobody answered for as long as Retry.
 func (r *Replica) resendMends() {
 	for _, p := range r.mends {
-		if p.retryAt <= r.now.Mono {
-			r.sendMend(p)
+		if p.retryAt != 0 && p.retryAt <= r.now.Mono {
+			r.goOnMending(p)
 		}
 	}
 }
@@ -229,6 +249,7 @@ func (r *Replica) onVoid(from NodeID, m *Message) {
 // it does not hold the record any more.
 func (r *Replica) void(replica NodeID, key string) {
 	r.voidHandoff(replica, key)
+	r.voidProposals(replica, key)
 	var touched []uint64 // going on with one may forget it
 	for x := r.byDeadline.head; x != nil; x = x.link[linkDeadline].next {
 		if x.message.Key == key && x.voters.all().has(replica) {

@@ -121,9 +121,10 @@
 // holds of an accept; a compare-and-set that found another value is definite.
 //
 // A replica whose record was damaged on the disk says no for that key until it
-// has the record from its peers again; damage.go derives from how many. It never
-// answers with less than it acknowledged. Anti-entropy leaves the key alone
-// meanwhile.
+// has the record from its peers again; damage.go derives from how many, and
+// relearn.go what becomes of a lost promise. It never answers with less than it
+// acknowledged. Anti-entropy leaves the key alone meanwhile. With Scrub the
+// node reads all its records again and again, slowly, to find damage early.
 //
 // The stories in testdata show the protocol at work: commands to a small
 // cluster, and the messages, disk writes and replies that follow.

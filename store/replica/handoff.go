@@ -255,7 +255,7 @@ func (r *Replica) handoffKey(s stray) {
 	}
 	rec, seq, err := r.current(s.key)
 	switch {
-	case errors.Is(err, ErrCorrupt) && !r.cfg.rules(s.key).mendable():
+	case errors.Is(err, ErrCorrupt) && !r.mendable(s.key):
 		delete(h.known, s.key) // it is lost, and has been reported
 		return
 	case err == nil && rec.IsZero():

@@ -118,7 +118,12 @@ func (r *Replica) learn(v *View) {
 		return
 	}
 	p.next = v
-	p.ticket = r.write(viewKey, Record{}, Record{Stamp: Stamp{Counter: int64(v.Epoch)}, Value: v.encode()})
+	p.ticket = r.write(viewKey, Record{}, v.record())
+}
+
+// record is how a node keeps its view.
+func (v *View) record() Record {
+	return Record{Stamp: Stamp{Counter: int64(v.Epoch)}, Value: v.encode()}
 }
 
 // enter puts the view in force that has become durable.

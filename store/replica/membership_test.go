@@ -43,23 +43,33 @@ func TestRandomChanges(t *testing.T) {
 		cfg   Config
 		lost  bool // disks are lost
 		seeds uint64
+		// damaged: records are damaged, those of the register of members too
+		damaged bool
 	}{
-		{"abd 3", abd(3), true, 400},
-		{"abd 3 of 5", of5, true, 200},
-		{"abd 3, repaired", repaired, true, 150},
-		{"abd 3 of 5, repaired", repairedOf5, true, 100},
-		{"caspaxos 3", caspaxos(3), true, 400},
-		{"caspaxos 3 of 5", paxosOf5, true, 200},
-		{"keyspaces", mixed, true, 150},
-		{"write-one read-all", readAll, false, 200},
-		{"sloppy 3 of 5", sloppy(WallClock, 2, 2), true, 150},
-		{"sloppy 3 of 5, repaired", repairedSloppy, true, 100},
+		{"abd 3", abd(3), true, 400, false},
+		{"abd 3 of 5", of5, true, 200, false},
+		{"abd 3, repaired", repaired, true, 150, false},
+		{"abd 3 of 5, repaired", repairedOf5, true, 100, false},
+		{"caspaxos 3", caspaxos(3), true, 400, false},
+		{"caspaxos 3 of 5", paxosOf5, true, 200, false},
+		{"keyspaces", mixed, true, 150, false},
+		{"write-one read-all", readAll, false, 200, false},
+		{"sloppy 3 of 5", sloppy(WallClock, 2, 2), true, 150, false},
+		{"sloppy 3 of 5, repaired", repairedSloppy, true, 100, false},
+		{"abd 3, damaged", abd(3), false, 150, true},
+		{"caspaxos 3, damaged", caspaxos(3), false, 300, true},
+		{"caspaxos 3 of 5, damaged", paxosOf5, false, 150, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			operations, changes := 0, 0
+			operations, changes, repaired := 0, 0, 0
 			for seed := range c.seeds * *moreSeeds {
 				run := newChangeRun(t, gossiping(c.cfg), seed)
-				run.wild(c.lost)
+				run.c.onDamage = func(d Damage) {
+					if d.Repaired {
+						repaired++
+					}
+				}
+				run.wild(c.lost, c.damaged)
 				run.calm(changeKeys...)
 				if c.cfg.Protocol != CASPaxos {
 					run.handedOff(seed)
@@ -81,7 +91,10 @@ func TestRandomChanges(t *testing.T) {
 			}
 			require.Greater(t, operations, int(c.seeds)*10, "too few operations to show anything")
 			require.Greater(t, changes, int(c.seeds), "too few changes to show anything")
-			t.Logf("%d operations, %d changes of the members in %d runs", operations, changes, c.seeds**moreSeeds)
+			if c.damaged {
+				require.Greater(t, repaired, int(c.seeds), "too few repairs to show anything")
+			}
+			t.Logf("%d operations, %d changes of the members, %d repairs in %d runs", operations, changes, repaired, c.seeds**moreSeeds)
 		})
 	}
 }
@@ -102,23 +115,33 @@ type changeRun struct {
 	call  [changeClients]int64
 	asker map[uint64]int
 	acked map[string]Stamp // the newest that was acknowledged
+	told  []byte           // the value that a client was told last; nil: absent
 	cut   nodeSet          // the nodes on one side of a partition
 	gone  nodeSet          // members whose disks are lost
 	out   nodeSet          // they were replaced
 }
 
 func newChangeRun(t *testing.T, cfg Config, seed uint64) *changeRun {
-	r := &changeRun{t: t, rng: rand.New(rand.NewPCG(seed, 2)), ops: make(map[string][]porcupine.Operation), asker: make(map[uint64]int), acked: make(map[string]Stamp)}
-	var err error
-	r.c, err = newCluster(cfg)
+	r, err := bareRun(t, cfg, seed)
 	require.NoError(t, err)
 	for range 2 {
 		_, err = r.c.spare()
 		require.NoError(t, err)
 	}
+	return r
+}
+
+// bareRun is one without spare nodes.
+func bareRun(t *testing.T, cfg Config, seed uint64) (*changeRun, error) {
+	r := &changeRun{t: t, rng: rand.New(rand.NewPCG(seed, 2)), ops: make(map[string][]porcupine.Operation), asker: make(map[uint64]int), acked: make(map[string]Stamp)}
+	c, err := newCluster(cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.c = c
 	r.c.quiet = true
 	r.c.onReply = r.reply
-	return r
+	return r, nil
 }
 
 func (r *changeRun) reply(_ NodeID, q Request, p Reply) {
@@ -131,11 +154,16 @@ func (r *changeRun) reply(_ NodeID, q Request, p Reply) {
 	switch {
 	case p.Err == nil:
 		r.done++
+		r.told = q.Value
+		if q.Op == Get {
+			r.told = p.Value
+		}
 		if q.Op != Get && r.acked[q.Key].older(p.Stamp) {
 			r.acked[q.Key] = p.Stamp
 		}
 	case p.Err.Code == CodeMismatch:
 		op.Input = Request{Op: Get}
+		r.told = p.Value
 	case p.Err.Definite:
 		return
 	default:
@@ -247,6 +275,17 @@ func (r *changeRun) lose(m *machine) {
 	r.gone.add(m.id)
 }
 
+// damage spoils a record, unless another copy is damaged: of three no more may be.
+func (r *changeRun) damage(m *machine, key string) bool {
+	for _, other := range r.c.nodes {
+		if other.diskDamage[key] {
+			return false
+		}
+	}
+	m.damage(key)
+	return true
+}
+
 // deliver takes a packet out of the network; a partition eats it if it crosses.
 func (r *changeRun) deliver() {
 	i := r.rng.IntN(len(r.c.network))
@@ -257,7 +296,7 @@ func (r *changeRun) deliver() {
 	r.c.deliver(i)
 }
 
-func (r *changeRun) wild(lost bool) {
+func (r *changeRun) wild(lost, damaged bool) {
 	for range 3000 {
 		r.now++
 		r.c.mono++
@@ -297,6 +336,8 @@ func (r *changeRun) wild(lost bool) {
 			r.refresh()
 		case dice < 967 && lost:
 			r.lose(m)
+		case dice < 972 && damaged:
+			r.damage(m, append(changeKeys, registerKey)[r.rng.IntN(len(changeKeys)+1)])
 		case dice >= 967:
 			r.c.advance(time.Duration(r.rng.Int64N(int64(10 * time.Millisecond))))
 		}

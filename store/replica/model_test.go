@@ -77,6 +77,10 @@ func TestRandomSchedules(t *testing.T) {
 		{"caspaxos 4", caspaxos(4), time.Second, 0, 500, false, 0},
 		{"caspaxos 5", caspaxos(5), time.Second, 0, 1500, false, 0},
 		{"caspaxos 3 of 5", paxosOf5, time.Second, 0, 1500, false, 0},
+		{"caspaxos 3, records damaged", caspaxos(3), time.Second, 0, 2000, false, 1},
+		{"caspaxos 4, records damaged", caspaxos(4), time.Second, 0, 500, false, 1},
+		{"caspaxos 5, records damaged", caspaxos(5), time.Second, 0, 1000, false, 1},
+		{"caspaxos 3 of 5, records damaged", paxosOf5, time.Second, 0, 1000, false, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			broken, operations := 0, 0

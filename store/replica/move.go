@@ -33,6 +33,7 @@ const (
 	jobSettle
 	jobBury
 	jobBump
+	jobRelearn
 )
 
 // mover is how far this node has come with moving its records.

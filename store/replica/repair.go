@@ -436,7 +436,7 @@ func (r *Replica) list(peer NodeID, from, end uint64) (keys []Version, to uint64
 		last = h
 		return true
 	})
-	if err != nil {
+	if p.unscanned(err) {
 		return nil, 0, err
 	}
 	if from&leafMask == 0 && to == from|leafMask {

@@ -8,7 +8,7 @@ import (
 // Replica is one node: the coordinator of its clients' requests
 // (coordinator.go, and with CASPaxos caspaxos.go), a replica of its share of the
 // keys (local.go, acceptor.go) that fetches again what its disk has damaged
-// (damage.go), the gate between what it holds and what it may tell (gate.go),
+// (damage.go, relearn.go), the gate between what it holds and what it may tell (gate.go),
 // and its part in keeping the replicas alike (readrepair.go, repair.go). With
 // sloppy quorums it also stands in for others (sloppy.go), and gives them what it
 // was given for them (handoff.go).
@@ -46,6 +46,7 @@ type Replica struct {
 	handoff    *handoff   // nil where there can be no strays
 	collect    *collector // nil where tombstones are kept
 	membership membership
+	scrub      scrubber
 
 	out, last Output // being filled; handed out by Take
 }
@@ -129,6 +130,7 @@ func (r *Replica) Request(now Now, q Request) {
 func (r *Replica) Tick(now Now) {
 	r.now = now
 	r.repairTick() // first, since it scans: nothing of this input has been written yet
+	r.scrubTick()
 	r.membershipTick()
 	r.handoffTick()
 	r.expire()
@@ -150,6 +152,9 @@ func (r *Replica) Deadline() time.Duration {
 		due = d
 	}
 	if d := r.repairDeadline(); d != 0 && (due == 0 || d < due) {
+		due = d
+	}
+	if d := r.scrubDeadline(); d != 0 && (due == 0 || d < due) {
 		due = d
 	}
 	if d := r.handoffDeadline(); d != 0 && (due == 0 || d < due) {

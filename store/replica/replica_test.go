@@ -43,6 +43,7 @@ func TestNewRejectsBadConfig(t *testing.T) {
 		"w":                  {func(c *Config) { c.W = 4 }, "W is 4"},
 		"stamps":             {func(c *Config) { c.Stamps = 9 }, "Stamps is 9"},
 		"timeout":            {func(c *Config) { c.Timeout = 0 }, "Timeout is 0s"},
+		"scrub":              {func(c *Config) { c.Scrub = -1 }, "Scrub is -1: set it to how many records to read in a second"},
 		"retry":              {func(c *Config) { c.Retry = -1 }, "Retry is -1ns"},
 		"protocol":           {func(c *Config) { c.Protocol = 7 }, "Protocol is 7: set it to Quorum (0) or CASPaxos (1)"},
 		"caspaxos, read one": {func(c *Config) { c.Protocol, c.R, c.W = CASPaxos, 1, 3 }, "R is 1 and W is 3: with CASPaxos both are the majority of N, 2"},

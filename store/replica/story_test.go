@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ import (
 //	crash n0, restart n0
 //	cut n0 n1                    nothing gets from these to the others and back,
 //	                             until heal
+//	seen n0 9                    n0 has met ballots up to 9 on other keys
 //	damage n0 k                  spoils the record on the disk
 //	comparisons [n0]             shows what anti-entropy has done, at every node
 //	strays                       shows the state of the hand-off at every node
@@ -152,6 +154,10 @@ func play(t *testing.T, c *cluster, d *datadriven.TestData) {
 		c.cut = 0
 	case "damage":
 		node().damage(word(1))
+	case "seen":
+		counter, err := strconv.ParseInt(word(1), 10, 64)
+		require.NoError(t, err)
+		node().core.see(Stamp{Counter: counter})
 	case "comparisons":
 		of := c.nodes
 		if len(d.CmdArgs) > 0 {

@@ -28,6 +28,9 @@ type Profile struct {
 	// AntiEntropy is how often a node compares its records with a peer; 0:
 	// never.
 	AntiEntropy time.Duration
+	// Scrub is how many of its records a node reads in a second to find damaged
+	// ones; 0: none.
+	Scrub int
 	// Fsync: nothing is acknowledged before it is durable. Otherwise the
 	// operating system writes back when it likes.
 	Fsync bool
@@ -68,6 +71,10 @@ func (q quorum) of(n, fixedSize int) int {
 // small message for each node when they do.
 const antiEntropy = 200 * time.Millisecond
 
+// scrub is often enough that damage is found within a second or two, with the
+// hundreds of keys that a simulated run has.
+const scrub = 1000
+
 var profiles = []Profile{
 	{Name: "read-repair-only", read: one, write: one, Stamps: replica.WallClock, ReadRepair: replica.ReadRepairAsync, Fsync: true,
 		Claim: "eventually consistent: reads repair"},
@@ -98,6 +105,7 @@ func Profiles() []Profile {
 	out := make([]Profile, len(profiles))
 	for i, p := range profiles {
 		p.Timeout, p.Retry = 500*time.Millisecond, 50*time.Millisecond
+		p.Scrub = scrub
 		out[i] = p.For(3)
 	}
 	return out
@@ -159,6 +167,7 @@ func (p Profile) config(id, nodes int) replica.Config {
 			Sloppy:     p.Sloppy,
 		},
 		AntiEntropy: p.AntiEntropy,
+		Scrub:       p.Scrub,
 		Timeout:     p.Timeout, Retry: p.Retry,
 	}
 }

@@ -72,9 +72,9 @@ func inspectSim(w *sim.World, id int, keys []string) ([]harness.Replica, error) 
 			out[i].Elsewhere = true
 			continue
 		}
-		rec, found := n.log.records[key]
-		if !found {
-			continue
+		rec, found, err := n.log.Get(key)
+		if errors.Is(err, replica.ErrCorrupt) || !found {
+			continue // what cannot be read is not there
 		}
 		if rec.Stamp != (replica.Stamp{}) { // else it has promised something, at most
 			out[i].Stamp = rec.Stamp.String()

@@ -23,15 +23,17 @@ import (
 // number, of the versions before; and the kind is another.
 //
 // After a crash the file ends where an entry is cut off or does not match its
-// sum. Appends survive in order, so that nothing durable lies behind that; a
-// damaged entry in the middle would look the same, but these disks do not
-// damage what is durable.
+// sum. Appends survive in order, so that nothing durable lies behind that. An entry
+// that was damaged looks the same; simdamage.go tells them apart.
 type simLog struct {
 	disk    *sim.Disk
+	size    int // of the file
 	records map[string]replica.Record
-	order   []place // of records, by hash and key, from the first Scan on
-	boot    uint64  // the greatest in the log
-	buf     []byte  // entries to append
+	at      map[string]span // where the newest entry of each key is
+	last    string          // the key that was set last
+	order   []place         // of records, by hash and key, from the first Scan on
+	boot    uint64          // the greatest in the log
+	buf     []byte          // entries to append
 }
 
 const (
@@ -47,28 +49,48 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // openLog reads what survived on the disk and cuts off the torn tail. The cut
 // is how many bytes that was.
-func openLog(disk *sim.Disk) (l *simLog, cut int) {
-	l = &simLog{disk: disk, records: make(map[string]replica.Record)}
+func openLog(disk *sim.Disk) (l *simLog, cut int, err error) {
+	l = newLog(disk)
 	data := disk.Read(logFile)
 	good := l.replayAll(data)
+	l.size = good
 	if good < len(data) {
+		if err := checkRest(data[good:]); err != nil {
+			return nil, 0, err
+		}
 		disk.Truncate(logFile, int64(good))
 	}
-	return l, len(data) - good
+	return l, len(data) - good, nil
 }
 
-// replayAll applies the entries up to the first bad one, and gives their length
-// in bytes.
+func newLog(disk *sim.Disk) *simLog {
+	return &simLog{disk: disk, records: make(map[string]replica.Record), at: make(map[string]span)}
+}
+
+// replayAll applies the entries up to the torn end, and gives their length in
+// bytes.
 func (l *simLog) replayAll(data []byte) int {
-	rest := data
-	for len(rest) > 0 {
-		body, next, ok := nextEntry(rest)
-		if !ok || !l.replay(body) {
+	at := 0
+	for at < len(data) {
+		rest := data[at:]
+		if body, next, ok := nextEntry(rest); ok {
+			l.last = ""
+			if !l.replay(body) {
+				break
+			}
+			if body[0] != entryBoot {
+				l.at[l.last] = span{at, at + entryHead + len(body)}
+			}
+			at = len(data) - len(next)
+			continue
+		}
+		name, entry, both, ok := lostEntry(rest)
+		if !ok || !l.lose(name, span{at, at + entry}) {
 			break
 		}
-		rest = next
+		at += both
 	}
-	return len(data) - len(rest)
+	return at
 }
 
 // nextEntry splits the first entry off.
@@ -84,7 +106,12 @@ func nextEntry(data []byte) (body, rest []byte, ok bool) {
 	if crc32.Checksum(data[4:end], castagnoli) != binary.LittleEndian.Uint32(data) {
 		return nil, nil, false
 	}
-	return data[entryHead:end], data[end:], true
+	body, rest = data[entryHead:end], data[end:]
+	name := nameOf(body)
+	if name == nil || len(rest) < nameHead+len(name) {
+		return nil, nil, false
+	}
+	return body, rest[nameHead+len(name):], true
 }
 
 // replay applies an entry that was read. It says no to one that cannot have
@@ -163,28 +190,37 @@ func (l *simLog) begin(kind byte) (at int) {
 	return at
 }
 
-// end fills the head in.
+// end fills the head in, and puts the name behind.
 func (l *simLog) end(at int) {
 	e := l.buf[at:]
 	binary.LittleEndian.PutUint32(e[4:], uint32(len(e)-entryHead))
 	binary.LittleEndian.PutUint32(e, crc32.Checksum(e[4:], castagnoli))
+	if e[entryHead] != entryBoot {
+		l.at[l.last] = span{l.size + at, l.size + len(l.buf)}
+	}
+	l.buf = appendName(l.buf, e)
 }
 
 // append writes the entries made so far to the file. They are durable after the
 // next sync of the disk.
 func (l *simLog) append() {
 	l.disk.Append(logFile, l.buf)
+	l.size += len(l.buf)
 	l.buf = l.buf[:0]
 }
 
-// Get gives the newest record of a key.
+// Get gives the newest record of a key. One that is damaged is an error.
 func (l *simLog) Get(key string) (replica.Record, bool, error) {
+	if err := l.check(key); err != nil {
+		return replica.Record{}, false, err
+	}
 	rec, ok := l.records[key]
 	return rec, ok, nil
 }
 
 // set replaces the record of a key, or takes it out.
 func (l *simLog) set(key string, rec replica.Record) {
+	l.last = key
 	if rec.IsZero() {
 		l.remove(key)
 		return
@@ -221,7 +257,8 @@ func (p place) compare(q place) int {
 	return cmp.Or(cmp.Compare(p.hash, q.hash), cmp.Compare(p.key, q.key))
 }
 
-// Scan gives the keys and stamps in order of the keys' hashes.
+// Scan gives the keys and stamps in order of the keys' hashes. Of one that is
+// damaged there is an error instead.
 func (l *simLog) Scan(from uint64, f func(key string, s replica.Stamp, err error) bool) error {
 	if l.order == nil {
 		l.order = make([]place, 0, len(l.records))
@@ -232,7 +269,11 @@ func (l *simLog) Scan(from uint64, f func(key string, s replica.Stamp, err error
 	}
 	i, _ := slices.BinarySearchFunc(l.order, place{hash: from}, place.compare)
 	for _, p := range l.order[i:] {
-		if !f(p.key, l.records[p.key].Stamp, nil) {
+		stamp, err := l.records[p.key].Stamp, l.check(p.key)
+		if err != nil {
+			stamp = replica.Stamp{}
+		}
+		if !f(p.key, stamp, err) {
 			break
 		}
 	}

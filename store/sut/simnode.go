@@ -40,7 +40,10 @@ const bootToken = 0
 
 // Boot starts a node with what survived on its disk.
 func (s *System) Boot(h sim.Host) (sim.Node, error) {
-	log, cut := openLog(h.Disk())
+	log, cut, err := openLog(h.Disk())
+	if err != nil {
+		return nil, err
+	}
 	// A stamp must never be used twice, so the number of this start has to
 	// be durable before the node does anything, even without fsync. If the
 	// node dies before that, it has done nothing under this number.
@@ -131,6 +134,9 @@ func (n *node) carry() {
 			e := &out.Messages[i]
 			n.host.Send(int(e.To), n.keep(&e.Message))
 		}
+		for i := range out.Damage {
+			n.damaged(&out.Damage[i])
+		}
 		for i := range out.Replies {
 			n.host.Reply(out.Replies[i].ID, out.Replies[i])
 		}
@@ -151,6 +157,18 @@ func (n *node) carry() {
 	}
 	n.sync()
 	n.alarm()
+}
+
+// damaged logs what has become of a record that the disk has lost.
+func (n *node) damaged(d *replica.Damage) {
+	switch {
+	case d.Hopeless:
+		n.host.Logf("the record of %q is damaged, and the peers cannot tell what it was: it is refused", d.Key)
+	case d.Repaired:
+		n.host.Logf("the record of %q was repaired from the peers: %v", d.Key, d.Stamp)
+	default:
+		n.host.Logf("the record of %q is damaged: it is refused until the peers have told what it was", d.Key)
+	}
 }
 
 // sync asks for what was written since the last sync to become durable, unless

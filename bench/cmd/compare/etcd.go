@@ -113,11 +113,6 @@ func (e *etcd) Targets(ctx context.Context, addrs []string) ([]string, error) {
 	return nil, errors.New("no etcd node says that it leads: it changes; try again")
 }
 
-func (e *etcd) Dial(addr string) (conn, error) {
-	c, err := newEtcdClient(addr)
-	return etcdConn{c}, err
-}
-
 func status(ctx context.Context, addr string) (*clientv3.StatusResponse, error) {
 	c, err := newEtcdClient(addr)
 	if err != nil {
@@ -127,6 +122,12 @@ func status(ctx context.Context, addr string) (*clientv3.StatusResponse, error) 
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	return c.Status(ctx, addr)
+}
+
+// Dial makes a client of one node.
+func (e *etcd) Dial(targets []string, i int) (conn, error) {
+	c, err := newEtcdClient(targets[i%len(targets)])
+	return etcdConn{c}, err
 }
 
 func newEtcdClient(addr string) (*clientv3.Client, error) {
@@ -149,13 +150,17 @@ func (c etcdConn) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 // CAS is a transaction.
-func (c etcdConn) CAS(ctx context.Context, key string, old, value []byte) (bool, error) {
+func (c etcdConn) CAS(ctx context.Context, key string, old, value []byte) ([]byte, bool, error) {
 	r, err := c.Txn(ctx).
 		If(clientv3.Compare(clientv3.Value(key), "=", string(old))).
 		Then(clientv3.OpPut(key, string(value))).
+		Else(clientv3.OpGet(key)).
 		Commit()
-	if err != nil {
-		return false, err
+	if err != nil || r.Succeeded {
+		return nil, err == nil, err
 	}
-	return r.Succeeded, nil
+	if seen := r.Responses[0].GetResponseRange().GetKvs(); len(seen) > 0 {
+		return seen[0].Value, false, nil
+	}
+	return nil, false, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -17,7 +16,11 @@ const (
 	opPut = "put"
 	opGet = "get"
 	opCAS = "cas"
+	opRMW = "rmw"
 )
+
+// casPrefix is that of the keys that are compared and set.
+const casPrefix = "cas-"
 
 // opTimeout bounds one operation. It is long: a comparison has no faults, and
 // an operation that takes so long shall be seen in the latency.
@@ -30,9 +33,9 @@ type load struct {
 	workers []*worker
 }
 
-// worker is one goroutine's state. Keys to compare and set are owned: by the
-// worker whose number is theirs modulo the number of workers. So it knows their
-// values, and is never refused.
+// worker is one goroutine's state. The keys of cas are owned: by the worker whose
+// number is theirs modulo the number of workers. So it knows their values, and is
+// never refused. Those of rmw are everybody's.
 type worker struct {
 	id, of int
 	conn   conn
@@ -40,8 +43,10 @@ type worker struct {
 	keys   int
 	value  []byte
 	count  uint64            // makes values differ
-	last   map[string][]byte // of casKeys: what it wrote last
+	last   map[string][]byte // what it wrote last; right for owned keys
 	took   []time.Duration
+
+	conflicts int // times that a compare-and-set found something else
 }
 
 func newLoad(o *options, conns []conn) *load {
@@ -60,7 +65,8 @@ func newLoad(o *options, conns []conn) *load {
 }
 
 func keyName(i int) string { return fmt.Sprintf("key-%06d", i) }
-func casKey(i int) string  { return fmt.Sprintf("cas-%06d", i) }
+func ownKey(i int) string  { return fmt.Sprintf(casPrefix+"own-%06d", i) }
+func allKey(i int) string  { return fmt.Sprintf(casPrefix+"all-%06d", i) }
 
 // next gives a value that was not written before.
 func (w *worker) next() []byte {
@@ -91,16 +97,19 @@ func (l *load) each(ctx context.Context, f func(ctx context.Context, w *worker) 
 func (l *load) fill(ctx context.Context) error {
 	return l.each(ctx, func(ctx context.Context, w *worker) error {
 		for i := w.id; i < w.keys && ctx.Err() == nil; i += w.of {
-			if err := w.conn.Put(ctx, keyName(i), w.next()); err != nil {
-				return err
+			keys := []string{keyName(i)}
+			if slices.Contains(l.o.Ops, opRMW) {
+				keys = append(keys, allKey(i))
 			}
-			if !slices.Contains(l.o.Ops, opCAS) {
-				continue
+			if slices.Contains(l.o.Ops, opCAS) {
+				keys = append(keys, ownKey(i))
 			}
-			if err := w.conn.Put(ctx, casKey(i), w.next()); err != nil {
-				return err
+			for _, key := range keys {
+				if err := w.conn.Put(ctx, key, w.next()); err != nil {
+					return err
+				}
+				w.last[key] = slices.Clone(w.value)
 			}
-			w.last[casKey(i)] = slices.Clone(w.value)
 		}
 		return nil
 	})
@@ -109,14 +118,11 @@ func (l *load) fill(ctx context.Context) error {
 // run does one operation after the other for about d. An error of any ends it:
 // nothing is broken here, so nothing may fail.
 func (l *load) run(ctx context.Context, op string, d time.Duration) (sample, error) {
-	do, err := l.operation(op)
-	if err != nil {
-		return sample{}, err
-	}
+	do := operations[op]
 	cpu := processCPU()
 	start := time.Now()
-	err = l.each(ctx, func(ctx context.Context, w *worker) error {
-		w.took = w.took[:0]
+	err := l.each(ctx, func(ctx context.Context, w *worker) error {
+		w.took, w.conflicts = w.took[:0], 0
 		for before := time.Now(); before.Sub(start) < d && ctx.Err() == nil; {
 			opCtx, cancel := context.WithTimeout(ctx, opTimeout)
 			err := do(opCtx, w)
@@ -135,8 +141,10 @@ func (l *load) run(ctx context.Context, op string, d time.Duration) (sample, err
 		return sample{}, err
 	}
 	var took []time.Duration
+	conflicts := 0
 	for _, w := range l.workers {
 		took = append(took, w.took...)
+		conflicts += w.conflicts
 	}
 	if len(took) == 0 {
 		return sample{}, fmt.Errorf("%s: nothing was done within %v", op, d)
@@ -145,6 +153,7 @@ func (l *load) run(ctx context.Context, op string, d time.Duration) (sample, err
 	return sample{
 		Op:        op,
 		Count:     len(took),
+		Conflicts: float64(conflicts) / float64(conflicts+len(took)),
 		Rate:      float64(len(took)) / elapsed.Seconds(),
 		P50:       quantile(took, 0.50),
 		P99:       quantile(took, 0.99),
@@ -153,34 +162,45 @@ func (l *load) run(ctx context.Context, op string, d time.Duration) (sample, err
 	}, nil
 }
 
-// operation gives what a worker does again and again.
-func (l *load) operation(op string) (func(ctx context.Context, w *worker) error, error) {
-	switch op {
-	case opPut:
-		return func(ctx context.Context, w *worker) error {
-			return w.conn.Put(ctx, keyName(w.random.IntN(w.keys)), w.next())
-		}, nil
-	case opGet:
-		return func(ctx context.Context, w *worker) error {
-			v, err := w.conn.Get(ctx, keyName(w.random.IntN(w.keys)))
-			if err == nil && len(v) != len(w.value) {
-				err = fmt.Errorf("read a value of %d bytes, and all written ones have %d", len(v), len(w.value))
-			}
-			return err
-		}, nil
-	}
-	if _, ok := l.conns[0].(casConn); !ok {
-		return nil, errors.New("this system has no compare-and-set: leave cas out of --ops, or the system out of --systems")
-	}
-	return func(ctx context.Context, w *worker) error {
-		key := casKey(w.id + w.of*w.random.IntN((w.keys-w.id+w.of-1)/w.of))
-		done, err := w.conn.(casConn).CAS(ctx, key, w.last[key], w.next())
+// operations are what a worker does again and again. Each ends with a success.
+var operations = map[string]func(context.Context, *worker) error{
+	opPut: func(ctx context.Context, w *worker) error {
+		return w.conn.Put(ctx, keyName(w.random.IntN(w.keys)), w.next())
+	},
+	opGet: func(ctx context.Context, w *worker) error {
+		_, err := w.get(ctx, keyName(w.random.IntN(w.keys)))
+		return err
+	},
+	opCAS: func(ctx context.Context, w *worker) error {
+		key := ownKey(w.id + w.of*w.random.IntN((w.keys-w.id+w.of-1)/w.of))
+		_, done, err := w.conn.CAS(ctx, key, w.last[key], w.next())
 		if err == nil && !done {
 			err = fmt.Errorf("compare-and-set of %s was refused, and nobody else writes it", key)
 		}
 		w.last[key] = slices.Clone(w.value)
 		return err
-	}, nil
+	},
+	opRMW: func(ctx context.Context, w *worker) error {
+		key := allKey(w.random.IntN(w.keys))
+		have, err := w.get(ctx, key)
+		for err == nil {
+			var done bool
+			if have, done, err = w.conn.CAS(ctx, key, have, w.next()); done {
+				break
+			}
+			w.conflicts++
+		}
+		return err
+	},
+}
+
+// get reads a key that has a value.
+func (w *worker) get(ctx context.Context, key string) ([]byte, error) {
+	v, err := w.conn.Get(ctx, key)
+	if err == nil && len(v) != len(w.value) {
+		err = fmt.Errorf("read a value of %d bytes, and all written ones have %d", len(v), len(w.value))
+	}
+	return v, err
 }
 
 // processCPU is the CPU time that this process has used: the clients'.

@@ -7,7 +7,8 @@
 //	go -C bench run ./cmd/compare --rounds 5 --json compare.json
 //
 // Both write to disk before they acknowledge, and both reads are linearizable:
-// abd 3/2/2 here, Raft with read index there. Both get the same goroutines, the
+// abd 3/2/2 here, Raft with read index there. Compare-and-set is CASPaxos here, and
+// a transaction on the value there. Both get the same goroutines, the
 // same number of connections, keys and values. The clients run on the same
 // machine as the nodes, so their cost is part of what is measured: it is what
 // an application pays.
@@ -22,6 +23,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -55,11 +57,11 @@ func main() {
 	var jsonFile string
 	f := pflag.NewFlagSet("compare", pflag.ContinueOnError)
 	f.StringSliceVar(&o.Systems, "systems", o.Systems, "what to compare, in this order; ratios are the first one's to each other: "+strings.Join(systemNames(), ", "))
-	f.StringSliceVar(&o.Ops, "ops", o.Ops, "what the clients do, one after the other: put, get, cas")
+	f.StringSliceVar(&o.Ops, "ops", o.Ops, "what the clients do, one after the other: put, get, cas (each client on keys of its own), rmw (all on the same keys: read, then compare-and-set till it succeeds)")
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "how often each system is started and measured")
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes of each system")
 	f.IntVar(&o.Clients, "clients", o.Clients, "goroutines that do one operation after the other")
-	f.IntVar(&o.Conns, "conns", o.Conns, "client objects with connections of their own, which the goroutines share evenly; number i talks to node i mod nodes")
+	f.IntVar(&o.Conns, "conns", o.Conns, "client objects with connections of their own, which the goroutines share evenly; number i talks to node i mod nodes, a routed one to all")
 	f.IntVar(&o.Keys, "keys", o.Keys, "keys, drawn uniformly")
 	f.IntVar(&o.Value, "value", o.Value, "bytes of a value")
 	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "how long each operation runs before it is measured")
@@ -95,8 +97,8 @@ func (o *options) validate() error {
 		return fmt.Errorf("--value is %d: a value is at least 8 bytes, to differ from the one before", o.Value)
 	}
 	for _, op := range o.Ops {
-		if op != opPut && op != opGet && op != opCAS {
-			return fmt.Errorf("--ops has %q: use put, get, cas", op)
+		if !slices.Contains([]string{opPut, opGet, opCAS, opRMW}, op) {
+			return fmt.Errorf("--ops has %q: use put, get, cas, rmw", op)
 		}
 	}
 	return nil
@@ -158,7 +160,7 @@ func oneRound(ctx context.Context, o *options, s system) (_ []sample, err error)
 	}
 	conns := make([]conn, o.Conns)
 	for i := range conns {
-		if conns[i], err = s.Dial(addrs[i%len(addrs)]); err != nil {
+		if conns[i], err = s.Dial(addrs, i); err != nil {
 			return nil, err
 		}
 		defer conns[i].Close()

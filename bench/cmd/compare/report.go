@@ -28,7 +28,8 @@ type sample struct {
 	System    string        `json:"system"`
 	Op        string        `json:"op"`
 	Round     int           `json:"round"`
-	Count     int           `json:"count"`
+	Count     int           `json:"count"`     // successes
+	Conflicts float64       `json:"conflicts"` // share of the compare-and-sets
 	Rate      float64       `json:"ops_per_second"`
 	P50       time.Duration `json:"p50_ns"`
 	P99       time.Duration `json:"p99_ns"`
@@ -38,8 +39,8 @@ type sample struct {
 }
 
 func (s sample) String() string {
-	return fmt.Sprintf("%s %8.0f ops/s, p50 %v, p99 %v, CPU %.0f+%.0f µs/op, load average %.2f",
-		s.Op, s.Rate, s.P50.Round(10*time.Microsecond), s.P99.Round(10*time.Microsecond), s.NodeCPU, s.ClientCPU, s.Load)
+	return fmt.Sprintf("%s %8.0f ops/s, p50 %v, p99 %v, %.2f %% conflicts, CPU %.0f+%.0f µs/op, load average %.2f",
+		s.Op, s.Rate, s.P50.Round(10*time.Microsecond), s.P99.Round(10*time.Microsecond), 100*s.Conflicts, s.NodeCPU, s.ClientCPU, s.Load)
 }
 
 // row is one operation on one system over all rounds.
@@ -52,6 +53,7 @@ type row struct {
 	P99       time.Duration `json:"p99_ns"`
 	NodeCPU   float64       `json:"node_cpu_us_per_op"`
 	ClientCPU float64       `json:"client_cpu_us_per_op"`
+	Conflicts float64       `json:"conflicts"`
 	// Ratio is the first system's rate to this one's in the same round:
 	// median, least and greatest.
 	Ratio    float64 `json:"ratio"`
@@ -76,6 +78,7 @@ func (r *report) summarize() {
 				P99:       time.Duration(median(own, func(s sample) float64 { return float64(s.P99) })),
 				NodeCPU:   median(own, func(s sample) float64 { return s.NodeCPU }),
 				ClientCPU: median(own, func(s sample) float64 { return s.ClientCPU }),
+				Conflicts: median(own, func(s sample) float64 { return s.Conflicts }),
 				Ratio:     median(ratios, func(x float64) float64 { return x }),
 				RatioMin:  slices.Min(ratios), RatioMax: slices.Max(ratios),
 			})
@@ -109,10 +112,10 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n%d nodes, %d clients on %d connections, %d keys, values of %d bytes, fsync; medians of %d rounds of %v\n\n",
 		r.Machine, o.Nodes, o.Clients, o.Conns, o.Keys, o.Value, o.Rounds, o.Measure)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "op\tsystem\tops/s\tp50\tp99\tnodes µs/op\tclients µs/op\t%s is\tfrom\tto\t\n", o.Systems[0])
+	fmt.Fprintf(t, "op\tsystem\tops/s\tp50\tp99\tconflicts\tnodes µs/op\tclients µs/op\t%s is\tfrom\tto\t\n", o.Systems[0])
 	for _, x := range r.Summary {
-		fmt.Fprintf(t, "%s\t%s\t%.0f\t%v\t%v\t%.0f\t%.0f\t", x.Op, x.System, x.Rate,
-			x.P50.Round(10*time.Microsecond), x.P99.Round(10*time.Microsecond), x.NodeCPU, x.ClientCPU)
+		fmt.Fprintf(t, "%s\t%s\t%.0f\t%v\t%v\t%.2f %%\t%.0f\t%.0f\t", x.Op, x.System, x.Rate,
+			x.P50.Round(10*time.Microsecond), x.P99.Round(10*time.Microsecond), 100*x.Conflicts, x.NodeCPU, x.ClientCPU)
 		if x.System == o.Systems[0] {
 			fmt.Fprint(t, "\t\t\t\n")
 		} else {

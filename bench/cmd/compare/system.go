@@ -17,8 +17,9 @@ type system interface {
 	docker.System
 	// Targets says to which of the nodes the connections go, in turn.
 	Targets(ctx context.Context, addrs []string) ([]string, error)
-	// Dial makes a client with connections of its own to the node at addr.
-	Dial(addr string) (conn, error)
+	// Dial makes client number i, with connections of its own, to one of the
+	// targets, or to all if it sends a request where the key says.
+	Dial(targets []string, i int) (conn, error)
 }
 
 // conn is one client. It is used by several goroutines.
@@ -26,13 +27,10 @@ type conn interface {
 	Put(ctx context.Context, key string, value []byte) error
 	// Get is linearizable. It gives nil for an absent key.
 	Get(ctx context.Context, key string) ([]byte, error)
+	// CAS writes value if the key has the value old. Otherwise it gives what
+	// the key has, and false.
+	CAS(ctx context.Context, key string, old, value []byte) (seen []byte, done bool, err error)
 	Close() error
-}
-
-// casConn is one that can compare and set: it writes value if the key has the
-// value old, and says whether it did.
-type casConn interface {
-	CAS(ctx context.Context, key string, old, value []byte) (bool, error)
 }
 
 // systems are the systems by name.
@@ -40,8 +38,9 @@ var systems = []struct {
 	name string
 	make func() (system, error)
 }{
-	{"store", func() (system, error) { return newStore(client.NewStream) }},
-	{"store-http", func() (system, error) { return newStore(client.New) }},
+	{"store", func() (system, error) { return newStore(client.NewStream, false) }},
+	{"store-routed", func() (system, error) { return newStore(client.NewStream, true) }},
+	{"store-http", func() (system, error) { return newStore(client.New, false) }},
 	{"etcd", func() (system, error) { return &etcd{}, nil }},
 	{"etcd-leader", func() (system, error) { return &etcd{leaderOnly: true}, nil }},
 }
@@ -63,13 +62,17 @@ func newSystem(name string) (system, error) {
 	return nil, fmt.Errorf("unknown system %q; there are: %s", name, strings.Join(systemNames(), ", "))
 }
 
-// store is the reference store with its strongest register, abd 3/2/2.
+// store is the reference store with its strongest settings: abd 3/2/2, and
+// caspaxos for the keys that are compared and set.
 type store struct {
 	*sut.System
 	dial func(addr string) *client.Client
+	// routed sends what concerns a key to one node, see [client.Router].
+	// Otherwise each client has a node, for all keys.
+	routed bool
 }
 
-func newStore(dial func(addr string) *client.Client) (system, error) {
+func newStore(dial func(addr string) *client.Client, routed bool) (system, error) {
 	p, err := sut.ProfileByName("abd")
 	if err != nil {
 		return nil, err
@@ -78,26 +81,51 @@ func newStore(dial func(addr string) *client.Client) (system, error) {
 	// a machine that stalls shall show in the latencies of both. The profile's
 	// own times are for tests, whose networks are cut.
 	p.Timeout, p.Retry = 7*time.Second, node.DefaultConfig().Retry
-	return store{sut.New(p), dial}, nil
+	return store{sut.New(p), dial, routed}, nil
+}
+
+// Container is a node of the profile, with a keyspace for compare-and-set.
+func (s store) Container(id int, peers []docker.Peer) docker.Container {
+	c := s.System.Container(id, peers)
+	c.Cmd = append(c.Cmd, "--keyspace="+node.Keyspace{Prefix: casPrefix, Rules: "protocol=caspaxos"}.String())
+	return c
 }
 
 func (store) Targets(_ context.Context, addrs []string) ([]string, error) { return addrs, nil }
 
-func (s store) Dial(addr string) (conn, error) { return storeConn{s.dial(addr)}, nil }
+func (s store) Dial(targets []string, i int) (conn, error) {
+	if !s.routed {
+		targets = targets[i%len(targets):][:1]
+	}
+	nodes := make(map[uint32]*client.Client)
+	for id, addr := range targets {
+		nodes[uint32(id)] = s.dial(addr)
+	}
+	r, err := client.NewRouter(nodes)
+	return storeConn{r}, err
+}
 
-type storeConn struct{ c *client.Client }
+type storeConn struct{ to *client.Router }
 
 func (s storeConn) Put(ctx context.Context, key string, value []byte) error {
-	_, err := s.c.Put(ctx, key, value)
+	_, err := s.to.For(key).Put(ctx, key, value)
 	return err
 }
 
 func (s storeConn) Get(ctx context.Context, key string) ([]byte, error) {
-	r, err := s.c.Get(ctx, key)
+	r, err := s.to.For(key).Get(ctx, key)
 	return r.Value, err
 }
 
+func (s storeConn) CAS(ctx context.Context, key string, old, value []byte) ([]byte, bool, error) {
+	_, err := s.to.For(key).CAS(ctx, key, old, value)
+	if seen, ok := client.Mismatch(err); ok {
+		return seen.Value, false, nil
+	}
+	return nil, err == nil, err
+}
+
 func (s storeConn) Close() error {
-	s.c.Close()
+	s.to.Close()
 	return nil
 }
