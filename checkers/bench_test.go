@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -119,11 +120,12 @@ func lastWriteBefore(h *history.History, from int, t int64) int {
 	}
 }
 
-// BenchmarkLinearizable is the figure of the zone decision: a million
+// BenchmarkLinearizable is the figure of the zone decision: ten million
 // operations of 50 clients on one key, one in a hundred of unknown outcome, in
-// 0.5 s and 200 MB at most. peak-MB is the heap that the check added.
+// 2 s and 100 bytes an operation at most, the 56 of the history included.
+// peak-MB is the heap that the check added.
 func BenchmarkLinearizable(b *testing.B) {
-	for _, n := range []int{10_000, 100_000, 1_000_000} {
+	for _, n := range []int{10_000, 100_000, 1_000_000, 10_000_000} {
 		h := load{seed: 1, ops: n, clients: 50, info: 0.01}.history()
 		b.Run(fmt.Sprintf("zones/clients=50/ops=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
@@ -132,7 +134,9 @@ func BenchmarkLinearizable(b *testing.B) {
 				require.Equal(b, Held, r.Verdict, r.Reason)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
-			b.ReportMetric(added(func() { CheckModel(h, ModelRegister, Options{}, Budget{}) })/1e6, "peak-MB")
+			peak := added(func() { CheckModel(h, ModelRegister, Options{}, Budget{}) })
+			b.ReportMetric(peak/1e6, "peak-MB")
+			b.ReportMetric(peak/float64(n)+float64(unsafe.Sizeof(history.Op{})), "B/operation")
 		})
 	}
 }
@@ -148,6 +152,82 @@ func BenchmarkLinearizableCAS(b *testing.B) {
 		require.Equal(b, Held, r.Verdict, r.Reason)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/operation")
+}
+
+// BenchmarkManyKeys judges a million operations on a thousand keys by every
+// checker of registers, one after the other.
+func BenchmarkManyKeys(b *testing.B) {
+	const n, keys = 1_000_000, 1_000
+	h := load{seed: 1, ops: n, clients: 50, info: 0.01}.history()
+	replicas := make([]harness.Replica, keys)
+	h.Keys = make([]string, keys)
+	// Ten of the values in turn go to each key, with the reads that saw them.
+	for i := range h.Ops {
+		o := &h.Ops[i]
+		v := o.Arg
+		if o.F == history.Read {
+			if v = o.Out; v == history.Nil {
+				v = 0
+			}
+		}
+		o.Key = int32(v / 500 % keys)
+		if o.F == history.Write && o.Outcome == history.OK {
+			replicas[o.Key] = harness.Replica{Present: true, Value: v}
+		}
+	}
+	in := Input{History: h, Replicas: [][]harness.Replica{replicas}}
+	for b.Loop() {
+		for _, c := range []Claim{Linearizable, FreshReads, NoLostWrites} {
+			r := JudgeOptions{}.checker(c)(in, Budget{})
+			require.NotEqual(b, Unknown, r.Verdict, r.Reason)
+			if c == Linearizable {
+				require.Equal(b, Held, r.Verdict, r.Reason)
+			}
+		}
+	}
+}
+
+// BenchmarkOnline judges a million operations as they come.
+func BenchmarkOnline(b *testing.B) {
+	const n = 1_000_000
+	all := events(load{seed: 1, ops: n, clients: 50, info: 0.01}.history().Ops)
+	for b.Loop() {
+		o := NewOnline(Options{})
+		for i := range all {
+			o.See(&all[i])
+		}
+		o.End()
+		_, broken := o.Broken()
+		require.False(b, broken)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/operation")
+}
+
+// BenchmarkPieces searches histories whose values repeat, cut at their quiescent
+// points and, where that can be done, whole.
+func BenchmarkPieces(b *testing.B) {
+	m := registerModel(ModelRegister, false)
+	for _, l := range []load{{seed: 8, ops: 10_000, clients: 3}, {seed: 8, ops: 10_000, clients: 5}, {seed: 8, ops: 100_000, clients: 5}} {
+		h := repeated(l.history(), 7)
+		b.Run(fmt.Sprintf("clients=%d/ops=%d", l.clients, l.ops), func(b *testing.B) {
+			var cut, uncut time.Duration
+			for b.Loop() {
+				steps, err := prepare(h, whole(h), m, Options{})
+				require.NoError(b, err)
+				start := time.Now()
+				out := searchPieces(m, steps, Options{}, start.Add(20*time.Second), 2<<30)
+				cut += time.Since(start)
+				require.Equal(b, Held, out.verdict, out.why)
+				start = time.Now()
+				if out := decide(m, steps, Options{}, start.Add(20*time.Second), 2<<30); out.verdict == Unknown {
+					b.Logf("whole: %s", out.why)
+				}
+				uncut += time.Since(start)
+			}
+			b.ReportMetric(float64(cut.Nanoseconds())/float64(b.N), "pieces-ns")
+			b.ReportMetric(float64(uncut.Nanoseconds())/float64(b.N), "whole-ns")
+		})
+	}
 }
 
 // BenchmarkFreshReads and the others judge a million operations on one key.

@@ -64,21 +64,24 @@ func decideChains(h *history.History, v view, opts Options) ruling {
 
 // writers makes the clusters, the initial value's first.
 func (c *chains) writers(opts Options) ruling {
-	n := 1
+	var written values
 	for i := range c.v.len() {
 		o := c.v.at(i)
 		switch {
 		case o.F == history.CAS && o.Outcome == history.Fail && o.Out == history.Nil && opts.FailedCAS == ObserveFailedCAS:
 			return notApplicable("a failed compare-and-set says only what the value was not")
 		case o.Outcome == history.Fail || o.F == history.Read:
-		case o.F == history.Write || o.F == history.CAS:
-			n++
+		case o.F == history.Write:
+			written.add(o.Arg)
+		case o.F == history.CAS:
+			written.add(o.Arg2)
 		default:
 			return notApplicable("%s is not a read, a write or a compare-and-set", o.F)
 		}
 	}
-	c.cl = newClusters(n)
-	c.links = make([]link, 0, n)
+	c.cl = newClusters(written)
+	c.cl.initial, c.cl.hasInitial = opts.initial(), true
+	c.links = make([]link, 0, written.writes+1)
 	add := func(cluster cluster, effective bool) bool {
 		slot := c.cl.slot(cluster.value)
 		if *slot != 0 {

@@ -38,6 +38,9 @@ type part struct {
 	ruling
 	byZones  bool
 	noMemory bool // undecided for want of memory
+	// What a search found broken, see outcome.
+	steps  []step
+	states []any
 }
 
 // CheckModel judges whether a history is linearizable with respect to one of
@@ -75,7 +78,7 @@ func CheckModel(h *history.History, model string, opts Options, b Budget) Result
 		p.byZones = p.verdict != Unknown
 	})
 	searchParts(h, m, opts, parts, deadline, b.Memory)
-	return summarise(h, m, opts, parts, deadline, b.Memory)
+	return summarise(h, m, parts, deadline, b.Memory)
 }
 
 // decideDirectly tries the decisions that need no search.
@@ -176,10 +179,10 @@ func (p *part) search(h *history.History, m *model, opts Options, deadline time.
 		return
 	}
 	if m.register {
-		steps = tighten(steps, opts)
+		steps = tighten(steps, []any{m.initial(opts)})
 	}
-	out := decide(m, steps, opts, deadline, memory)
-	p.noMemory = out.noMemory
+	out := searchPieces(m, steps, opts, deadline, memory)
+	p.noMemory, p.steps, p.states = out.noMemory, out.steps, out.states
 	p.ruling = ruling{verdict: out.verdict, why: out.why}
 	if out.verdict == Broken {
 		p.violations = 1
@@ -189,16 +192,12 @@ func (p *part) search(h *history.History, m *model, opts Options, deadline time.
 
 // explain finds the operation at which a part that Porcupine judged first went
 // wrong. It may take as long as the budget has left, and never long.
-func (p *part) explain(h *history.History, m *model, opts Options, deadline time.Time, memory uint64) {
+func (p *part) explain(h *history.History, m *model, deadline time.Time, memory uint64) {
 	const patience = 5 * time.Second
 	if soon := time.Now().Add(patience); deadline.IsZero() || soon.Before(deadline) {
 		deadline = soon
 	}
-	steps, err := prepare(h, p.view, m, opts)
-	if err != nil {
-		return
-	}
-	s, ok := firstIllegal(m, steps, opts, deadline, memory)
+	s, ok := firstIllegal(m, p.steps, p.states, deadline, memory)
 	if !ok {
 		return
 	}
@@ -206,7 +205,7 @@ func (p *part) explain(h *history.History, m *model, opts Options, deadline time
 	p.why = fmt.Sprintf("no order of the operations explains %s; without it the history up to then can be explained", describe(h, s.op))
 }
 
-func summarise(h *history.History, m *model, opts Options, parts []part, deadline time.Time, memory uint64) Result {
+func summarise(h *history.History, m *model, parts []part, deadline time.Time, memory uint64) Result {
 	res := Result{Claim: Linearizable, Verdict: Held, Key: -1}
 	var broken, unknown []*part
 	searched := 0
@@ -239,7 +238,7 @@ func summarise(h *history.History, m *model, opts Options, parts []part, deadlin
 	case Broken:
 		p := broken[0]
 		if !p.byZones {
-			p.explain(h, m, opts, deadline, memory)
+			p.explain(h, m, deadline, memory)
 		}
 		res.Key, res.Ops = p.key, slices.Clone(p.proof)
 		res.Reason = name(p) + p.why

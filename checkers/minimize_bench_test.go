@@ -33,8 +33,8 @@ func BenchmarkMinimize(b *testing.B) {
 		{"fresh-reads", spoiled(load{seed: 1, ops: n, clients: 50, info: 0.01}), FreshReadsWith(Options{}), false},
 		{"cas", spoiled(load{seed: 2, ops: n, clients: 10, cas: 1. / 3, info: 0.01}), LinearizableWith(Options{}), false},
 		{"cas/unnamed", spoiled(load{seed: 2, ops: n, clients: 10, cas: 1. / 3, info: 0.01}), LinearizableWith(Options{}), true},
-		{"repeated", repeated(b, 100, n/100), LinearizableWith(Options{}), false},
-		{"repeated/unnamed", repeated(b, 100, n/100), LinearizableWith(Options{}), true},
+		{"repeated", repeatedValues(b, 100, n/100), LinearizableWith(Options{}), false},
+		{"repeated/unnamed", repeatedValues(b, 100, n/100), LinearizableWith(Options{}), true},
 		{"mutex", lockedTwice(n), LinearizableWith(Options{Model: ModelMutex}), false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -59,7 +59,7 @@ func BenchmarkMinimize(b *testing.B) {
 
 // repeated is a history of many registers with five values, one of them spoiled
 // near its end.
-func repeated(t testing.TB, keys, each int) *history.History {
+func repeatedValues(t testing.TB, keys, each int) *history.History {
 	h := &history.History{}
 	for k := range keys {
 		part := load{seed: uint64(k), ops: each, clients: 4}.history()

@@ -42,9 +42,11 @@ func prepare(h *history.History, v view, m *model, opts Options) ([]step, error)
 //   - A writer of unknown outcome whose value was seen must have taken effect
 //     before the first that saw it had ended: that is its end then.
 //
+// The states are those that the steps can begin in.
+//
 // Without this an operation of unknown outcome stays open to the end of the
 // history and doubles the states of the search.
-func tighten(steps []step, opts Options) []step {
+func tighten(steps []step, states []any) []step {
 	type fate struct {
 		writers   int
 		seen      bool
@@ -59,7 +61,11 @@ func tighten(steps []step, opts Options) []step {
 		}
 		return f
 	}
-	of(opts.initial()).writers++
+	for _, s := range states {
+		if c, ok := s.(cell); ok { // somebody has written it before
+			of(c.value).writers++
+		}
+	}
 	blind := false // there is one that says only what the value was not
 	for i := range steps {
 		switch s := &steps[i]; s.f {
@@ -118,6 +124,9 @@ type search struct {
 	limit, used, entry uint64
 	last               uint64 // what the latest step would add to the cache
 	exhausted          atomic.Bool
+	// end is told of the states at the end, see endStates. If it answers
+	// false there are too many.
+	end func(state any) bool
 }
 
 // Sizes in bytes, measured on Porcupine 1.3.1; a test compares them with the
@@ -133,30 +142,55 @@ type outcome struct {
 	why     string // why Unknown
 	// noMemory says that it is Unknown for want of memory.
 	noMemory bool
+	// What is Broken: these steps, whichever of the states they begin in.
+	steps  []step
+	states []any
 }
 
 // decide asks Porcupine. A zero deadline and a zero limit mean none.
 func decide(m *model, steps []step, opts Options, deadline time.Time, limit uint64) outcome {
+	return decideFrom(m, steps, []any{m.initial(opts)}, deadline, limit)
+}
+
+// decideFrom asks whether the steps can be ordered from one of the states.
+func decideFrom(m *model, steps []step, states []any, deadline time.Time, limit uint64) outcome {
+	worst := outcome{verdict: Broken, steps: steps, states: states}
 	if len(steps) == 0 {
 		return outcome{verdict: Held}
 	}
-	n := uint64(len(steps))
-	s := &search{limit: limit, used: n * heapPerStep, entry: n/8 + heapPerState}
-	if limit > 0 && s.used > limit {
-		return outcome{noMemory: true, why: fmt.Sprintf("%d operations do not fit the memory budget of %s", n, byteText(limit))}
+	for _, state := range states {
+		switch out := newSearch(len(steps), limit).run(m, steps, state, deadline); out.verdict {
+		case Held:
+			return out
+		case Unknown:
+			worst = out
+		}
+	}
+	return worst
+}
+
+func newSearch(steps int, limit uint64) *search {
+	n := uint64(steps)
+	return &search{limit: limit, used: n * heapPerStep, entry: n/8 + heapPerState}
+}
+
+// run is the search itself, from one state.
+func (s *search) run(m *model, steps []step, state any, deadline time.Time) outcome {
+	if s.limit > 0 && s.used > s.limit {
+		return outcome{noMemory: true, why: fmt.Sprintf("%d operations do not fit the memory budget of %s", len(steps), byteText(s.limit))}
 	}
 	timeout, ok := remaining(deadline)
 	if !ok {
 		return outcome{why: "the time budget ran out"}
 	}
-	switch porcupine.CheckOperationsTimeout(s.guard(m, opts), operations(steps), timeout) {
+	switch porcupine.CheckOperationsTimeout(s.guard(m, state), operations(steps), timeout) {
 	case porcupine.Ok:
 		return outcome{verdict: Held}
 	case porcupine.Illegal:
 		if !s.exhausted.Load() {
 			return outcome{verdict: Broken}
 		}
-		return outcome{noMemory: true, why: fmt.Sprintf("the search outgrew the memory budget of %s", byteText(limit))}
+		return outcome{noMemory: true, why: fmt.Sprintf("the search outgrew the memory budget of %s", byteText(s.limit))}
 	}
 	return outcome{why: "the time budget ran out"}
 }
@@ -170,16 +204,23 @@ func remaining(deadline time.Time) (time.Duration, bool) {
 	return left, left > 0
 }
 
-// guard makes the model that Porcupine steps, with the budget in it.
-func (s *search) guard(m *model, opts Options) porcupine.Model {
+// guard makes the model that Porcupine steps from a state, with the budget in
+// it.
+func (s *search) guard(m *model, from any) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return m.initial(opts) },
+		Init: func() any { return from },
 		StepContext: func(_ context.Context, state, input, _ any) (bool, any) {
-			if s.limit > 0 && s.used > s.limit {
+			if s.exhausted.Load() || s.limit > 0 && s.used > s.limit {
 				s.exhausted.Store(true)
 				return false, state
 			}
 			in := input.(*step)
+			if in.f == atEnd {
+				if !s.end(state) {
+					s.exhausted.Store(true)
+				}
+				return false, state
+			}
 			ok, next := m.apply(state, in)
 			if ok {
 				s.last = s.entry + m.size(in, next)
@@ -214,14 +255,17 @@ func byteText(n uint64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// firstIllegal finds the operation at whose completion a history that is not
-// linearizable first was not: up to any earlier completion an order exists.
-// (What is cut off a linearizable history leaves a linearizable one, so this
-// is a binary search.) The second result is false where the budget ran out.
-func firstIllegal(m *model, steps []step, opts Options, deadline time.Time, limit uint64) (step, bool) {
+// firstIllegal finds the operation at whose completion steps that cannot be
+// ordered, whichever of the states they begin in, first could not be: up to any
+// earlier completion an order exists. (What is cut off a linearizable history
+// leaves a linearizable one, so this is a binary search.) The second result is
+// false where the budget ran out.
+func firstIllegal(m *model, steps []step, states []any, deadline time.Time, limit uint64) (step, bool) {
 	done := make([]int, 0, len(steps)) // the completed, by end
 	for i := range steps {
-		if steps[i].end != history.Never {
+		// One of unknown outcome may have an end, see tighten, but did not
+		// complete.
+		if s := &steps[i]; s.end != history.Never && (s.known || s.after == nil) {
 			done = append(done, i)
 		}
 	}
@@ -231,7 +275,7 @@ func firstIllegal(m *model, steps []step, opts Options, deadline time.Time, limi
 	lo, hi := 0, len(done) // prefixes up to lo completions are legal, up to hi not
 	for lo+1 < hi {
 		mid := (lo + hi) / 2
-		switch decide(m, prefix(m, steps, done[:mid], opts), opts, deadline, limit).verdict {
+		switch decideFrom(m, prefix(m, steps, done[:mid], states), states, deadline, limit).verdict {
 		case Held:
 			lo = mid
 		case Broken:
@@ -249,7 +293,7 @@ func firstIllegal(m *model, steps []step, opts Options, deadline time.Time, limi
 // prefix is the history as it stood when the given steps were all that had
 // completed, the last of them just now: the others called by then are of
 // unknown outcome.
-func prefix(m *model, steps []step, done []int, opts Options) []step {
+func prefix(m *model, steps []step, done []int, states []any) []step {
 	t := steps[done[len(done)-1]].end
 	completed := make([]bool, len(steps))
 	for _, i := range done {
@@ -276,7 +320,7 @@ func prefix(m *model, steps []step, done []int, opts Options) []step {
 		cut = append(cut, s)
 	}
 	if m.register {
-		return tighten(cut, opts)
+		return tighten(cut, states)
 	}
 	return cut
 }

@@ -42,8 +42,8 @@ func TestSearchKeepsItsMemoryBudget(t *testing.T) {
 func TestMemoryBudgetRunsOutAtTheSamePlace(t *testing.T) {
 	m, steps := hard(t, 2_000)
 	used := func() uint64 {
-		s := &search{limit: 8 << 20, entry: uint64(len(steps))/8 + heapPerState}
-		g := s.guard(m, Options{})
+		s := newSearch(len(steps), 8<<20)
+		g := s.guard(m, m.initial(Options{}))
 		runGuarded(g, steps)
 		require.True(t, s.exhausted.Load())
 		return s.used
@@ -62,6 +62,18 @@ func TestSearchKeepsItsTimeBudget(t *testing.T) {
 	require.Equal(t, "the time budget ran out", out.why)
 	require.Less(t, time.Since(start), 5*time.Second)
 	require.Equal(t, Unknown, decide(m, steps, Options{}, time.Now().Add(-time.Second), 0).verdict)
+}
+
+// The budget of a whole check is kept, whatever part of it takes the time.
+func TestCheckKeepsItsBudget(t *testing.T) {
+	h := repeated(load{seed: 9, ops: 20_000, clients: 20, info: 0.01}.history(), 7)
+	const limit = 2 * time.Second
+	start := time.Now()
+	r := CheckModel(h, ModelRegister, Options{}, Budget{Time: limit, Memory: 1 << 30})
+	took := time.Since(start)
+	require.Equal(t, Unknown, r.Verdict, r.Reason)
+	require.Less(t, took, limit*3/2)
+	require.Regexp(t, "budget", r.Reason)
 }
 
 func TestHistoryThatDoesNotFitIsUnknown(t *testing.T) {
@@ -117,7 +129,7 @@ func TestFirstIllegal(t *testing.T) {
 		require.NoError(t, err)
 		steps, err := prepare(h, whole(h), m, Options{})
 		require.NoError(t, err)
-		s, ok := firstIllegal(m, steps, Options{}, time.Time{}, 0)
+		s, ok := firstIllegal(m, steps, []any{m.initial(Options{})}, time.Time{}, 0)
 		require.True(t, ok)
 		require.Equal(t, c.want, s.op, c.history)
 	}
@@ -136,7 +148,7 @@ func TestFirstIllegalIsFirst(t *testing.T) {
 			continue
 		}
 		found++
-		s, ok := firstIllegal(m, steps, Options{}, time.Time{}, 0)
+		s, ok := firstIllegal(m, steps, []any{m.initial(Options{})}, time.Time{}, 0)
 		require.True(t, ok)
 		// What had completed before s can be explained, with s it cannot.
 		before, with := cutAt(ops, func(o *history.Op) bool { return o.Return < s.end }), cutAt(ops, func(o *history.Op) bool { return o.Return <= s.end })

@@ -63,18 +63,15 @@ func Visualize(w io.Writer, h *history.History, key int32, ops []int, opts Visua
 		return fmt.Errorf("visualize key %d: %w", key, err)
 	}
 	all := len(steps)
+	initial := m.initial(opts.Options)
 	if m.register {
-		steps = relevant(steps, opts.Options)
+		steps = relevant(steps, initial)
 	}
 	shown, fromUnknown := excerpt(h, v, m, steps, ops, opts)
-
-	initial := func() any { return m.initial(opts.Options) }
 	if fromUnknown {
-		initial = func() any { return m.unknown() }
+		initial = m.unknown()
 	}
-	s := &search{limit: opts.Memory, used: uint64(len(shown)) * heapPerStep, entry: uint64(len(shown))/8 + heapPerState}
-	guarded := s.guard(m, opts.Options)
-	guarded.Init = initial
+	guarded := newSearch(len(shown), opts.Memory).guard(m, initial)
 	drawn := operations(shown)
 	lanes := lanesOf(h, shown)
 	for i := range drawn {
@@ -85,7 +82,7 @@ func Visualize(w io.Writer, h *history.History, key int32, ops []int, opts Visua
 	_, info := porcupine.CheckOperationsVerbose(guarded, drawn, opts.Time)
 	info.AddAnnotations(annotations(h, shown, ops, all, fromUnknown))
 	plain := porcupine.Model{ // replays what the search has found, without its budget
-		Init: initial,
+		Init: guarded.Init,
 		Step: func(state, input, _ any) (bool, any) { return m.apply(state, input.(*step)) },
 		DescribeOperation: func(input, _ any) string {
 			o := &h.Ops[input.(*step).op]
@@ -159,9 +156,9 @@ func excerpt(h *history.History, v view, m *model, steps []step, ops []int, opts
 
 // relevant leaves out the operations of unknown outcome that explain nothing
 // and forbid nothing; each would be a bar from its call to the end of the page.
-func relevant(steps []step, opts Options) []step {
+func relevant(steps []step, initial any) []step {
 	kept := make(map[int]bool)
-	for _, s := range tighten(steps, opts) {
+	for _, s := range tighten(steps, []any{initial}) {
 		kept[s.op] = true
 	}
 	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !kept[s.op] })

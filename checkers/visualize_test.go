@@ -66,12 +66,12 @@ func TestExcerptOfRegisterIsAProof(t *testing.T) {
 		return shown
 	}
 	for _, at := range []int{100, 2_000, 4_900} {
-		out := decide(m, tighten(cut([]int{at}), opts.Options), opts.Options, time.Now().Add(20*time.Second), 0)
+		out := decide(m, tighten(cut([]int{at}), []any{m.initial(opts.Options)}), opts.Options, time.Now().Add(20*time.Second), 0)
 		require.Equal(t, Held, out.verdict, "an excerpt of a linearizable history (%s)", out.why)
 	}
 	spoilLate(t, h)
 	r := CheckModel(h, ModelRegister, Options{}, Budget{})
-	out := decide(m, tighten(cut(r.Ops), opts.Options), opts.Options, time.Now().Add(20*time.Second), 0)
+	out := decide(m, tighten(cut(r.Ops), []any{m.initial(opts.Options)}), opts.Options, time.Now().Add(20*time.Second), 0)
 	require.Equal(t, Broken, out.verdict, out.why)
 }
 

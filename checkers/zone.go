@@ -71,23 +71,60 @@ const noOp int32 = -1
 
 func (c *cluster) forward() bool { return c.f < c.s }
 
-// clusters finds a cluster by its value: open addressing, so that a million
-// values cost one array.
+// clusters finds a cluster by its value. Values that are counted up stand in
+// their own order, so that what is near in time is near in memory; others are
+// hashed, with open addressing. Either way a million values cost one array.
 type clusters struct {
 	all   []cluster
 	slots []int32 // place in all + 1, 0: free
+	// counted says that slots are of the values from least on.
+	counted bool
+	least   history.Value
+	beyond  int32 // 0: no cluster has a value that is beyond the slots
+	// initial, if it has a cluster, stands apart: it is far from the others.
+	initial    history.Value
+	hasInitial bool
+	initially  int32
 }
 
-func newClusters(writes int) clusters {
+// values is how many writes there are, and the range of what they write.
+type values struct {
+	writes      int
+	least, most history.Value
+}
+
+func (n *values) add(v history.Value) {
+	if n.writes == 0 {
+		n.least, n.most = v, v
+	}
+	n.writes++
+	n.least, n.most = min(n.least, v), max(n.most, v)
+}
+
+func newClusters(n values) clusters {
 	size := 16
-	for size < 2*writes {
+	for size < 2*n.writes {
 		size *= 2
 	}
-	return clusters{all: make([]cluster, 0, writes+1), slots: make([]int32, size)}
+	c := clusters{all: make([]cluster, 0, n.writes+1), least: n.least}
+	if span := uint64(n.most) - uint64(n.least); span < uint64(size) {
+		c.counted, size = true, int(span)+1
+	}
+	c.slots = make([]int32, size)
+	return c
 }
 
 // slot gives where a value stands in the table or would have to.
 func (c *clusters) slot(v history.Value) *int32 {
+	if c.hasInitial && v == c.initial {
+		return &c.initially
+	}
+	if c.counted {
+		if k := uint64(v) - uint64(c.least); k < uint64(len(c.slots)) {
+			return &c.slots[k]
+		}
+		return &c.beyond
+	}
 	mask := uint64(len(c.slots) - 1)
 	x := uint64(v) * 0x9e3779b97f4a7c15
 	for k := (x ^ x>>32) & mask; ; k = (k + 1) & mask {
@@ -121,14 +158,14 @@ func (o Options) observes(op *history.Op) (history.Value, bool) {
 // value was written twice.
 func decideZones(h *history.History, v view, opts Options) ruling {
 	initial := opts.initial()
-	writes := 0
+	var written values
 	for i, n := 0, v.len(); i < n; i++ {
 		o := v.at(i)
 		switch o.F {
 		case history.Read:
 		case history.Write:
 			if o.Outcome != history.Fail {
-				writes++
+				written.add(o.Arg)
 			}
 		case history.CAS:
 			if o.Outcome != history.Fail {
@@ -143,7 +180,7 @@ func decideZones(h *history.History, v view, opts Options) ruling {
 			}
 		}
 	}
-	cl := newClusters(writes)
+	cl := newClusters(written)
 	for i, n := 0, v.len(); i < n; i++ {
 		o := v.at(i)
 		if o.F != history.Write || o.Outcome == history.Fail {

@@ -22,9 +22,9 @@ const (
 
 // load is the loop of a run: offer operations to idle workers, wait, record
 // what came back. It ends at the time end, or as soon after that as over says
-// so, with operations in flight.
+// so, or when the observer has seen enough, with operations in flight.
 func (r *run) load(ctx context.Context, end int64, over func() bool) error {
-	for {
+	for !r.result.Stopped {
 		now := r.now()
 		wake := min(end, now+tick)
 		if now >= end {
@@ -40,6 +40,14 @@ func (r *run) load(ctx context.Context, end int64, over func() bool) error {
 		if err := r.collect(ctx, min(wake, next)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// observe tells the observer of an event that was recorded.
+func (r *run) observe(id int, done bool, op *history.Op) {
+	if r.opts.Observe != nil && r.opts.Observe(&history.Event{ID: id, Done: done, Op: *op}) {
+		r.result.Stopped = true
 	}
 }
 
@@ -66,7 +74,7 @@ func (r *run) offer(now int64) (next int64, err error) {
 		}
 	}()
 	next = r.wakeRested(now)
-	for !r.genDone && !r.idle.Empty() {
+	for !r.genDone && !r.idle.Empty() && !r.result.Stopped {
 		op, st, g := r.gen.Next(r.genContext(now))
 		switch st {
 		case gen.Done:
@@ -152,6 +160,7 @@ func (r *run) invoke(op gen.Op, now int64) {
 	s.sent = s.op
 	s.route = op.Route
 	s.id = r.rec.Invoke(s.op)
+	r.observe(s.id, false, &s.op)
 	r.idle.Remove(op.Worker)
 	s.inFlight = true
 	r.inFlight++
@@ -180,6 +189,7 @@ func (r *run) complete(c *Completion) error {
 	if s.op.Outcome == history.OK {
 		r.roster.serves(s.node)
 	}
+	r.observe(s.id, true, &s.op)
 
 	var bug clientBug
 	if errors.As(c.Err, &bug) {

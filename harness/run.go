@@ -19,6 +19,14 @@ type Options struct {
 	// Progress is called about twice a second of real time, and when a
 	// phase begins; never concurrently.
 	Progress func(Snapshot)
+	// Observe is told of every operation when it is invoked, and again when it
+	// has completed, in the order in which they are recorded; never
+	// concurrently. Op.Err is not set. If it answers true the load ends there: no further
+	// operation is invoked, and no phase or fault begins. The run still heals
+	// what is in force, waits for what is in flight, and lets the replicas
+	// settle. In a simulated world the answer must depend on nothing but the
+	// events, or the run is not a function of its seed.
+	Observe func(*history.Event) (stop bool)
 	// OpenTimeout bounds how long the clients may take to connect before
 	// the run starts. 0 means 30 s.
 	OpenTimeout time.Duration
@@ -79,6 +87,8 @@ type Result struct {
 	Samples []Sample
 	// Start is the world's time at the history's time 0.
 	Start int64
+	// Stopped says that Options.Observe ended the load.
+	Stopped bool
 	// Warnings are things that went wrong without making the run useless,
 	// as sentences for people.
 	Warnings []string
@@ -217,14 +227,14 @@ func (r *run) phases(ctx context.Context) error {
 	t := &r.test
 	if t.Before > 0 {
 		begin := r.phase(history.PhaseBefore)
-		if err := r.load(ctx, begin+int64(t.Before), nil); err != nil {
+		if err := r.load(ctx, begin+int64(t.Before), nil); err != nil || r.result.Stopped {
 			return err
 		}
 	}
 	if t.During > 0 {
 		begin := r.phase(history.PhaseFaults)
 		r.startFaults(ctx, begin)
-		if err := r.load(ctx, begin+int64(t.During), r.faults.over); err != nil {
+		if err := r.load(ctx, begin+int64(t.During), r.faults.over); err != nil || r.result.Stopped {
 			return err
 		}
 	}

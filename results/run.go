@@ -72,6 +72,8 @@ type Test struct {
 	During    time.Duration `json:"during_ns"`
 	Recovery  time.Duration `json:"recovery_ns"`
 	Settle    time.Duration `json:"settle_ns"`
+	// StopOnViolation says that the load was to end at the first violation.
+	StopOnViolation bool `json:"stop_on_violation,omitempty"`
 	// Claims are what was judged.
 	Claims []checkers.Claim `json:"claims,omitempty"`
 	// Schedule is the faults in their stored form, see package nemesis.
@@ -160,6 +162,8 @@ type Verdicts struct {
 	// HistoryHash is the hash of the history in hexadecimal, to compare a
 	// replay with.
 	HistoryHash string `json:"history_hash,omitempty"`
+	// Stopped says that the load was ended at the first violation.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // PhaseStats are the figures of one phase for a group of operations.

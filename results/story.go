@@ -146,6 +146,9 @@ func facts(run *Run) []string {
 		ran += ": " + strings.Join(phases, ", ")
 	}
 	lines = append(lines, ran+".")
+	if run.Verdicts != nil && run.Verdicts.Stopped {
+		lines = append(lines, "The load ended at the first violation, as was asked for.")
+	}
 	n := tallyOf(h)
 	lines = append(lines, fmt.Sprintf("%s: %s ok, %s fail, %s info.", counted(len(h.Ops), "operation", "operations"), count(n.ok), count(n.fail), count(n.info)))
 	lines = append(lines, n.faults(len(h.Faults)))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -135,6 +136,9 @@ func (k *check) all(w io.Writer, files []string) error {
 
 // file reads and judges one history; of a run directory, its history.
 func (k *check) file(name string) (*results.Run, error) {
+	if path, ok := k.long(name); ok {
+		return k.stream(path)
+	}
 	run, err := readHistory(name)
 	if err != nil {
 		return nil, err
@@ -149,11 +153,7 @@ func (k *check) file(name string) (*results.Run, error) {
 	}
 	run.Reading, run.Verdicts = k.opts, &results.Verdicts{Results: checkers.Check(in, k.claims, k.budget, judge)}
 	for i := range run.Verdicts.Results {
-		r := &run.Verdicts.Results[i]
-		if cut := run.History.Cut; cut != nil && r.Verdict == checkers.Held {
-			r.Verdict = checkers.Unknown
-			r.Reason = fmt.Sprintf("held as far as it can be read: %v", cut)
-		}
+		asFarAsRead(&run.Verdicts.Results[i], run.History.Cut)
 	}
 	run.Verdicts.Verdict = checkers.Overall(run.Verdicts.Results)
 	if k.asJSON || k.verbose || k.out != "" {
@@ -163,6 +163,47 @@ func (k *check) file(name string) (*results.Run, error) {
 		return run, nil
 	}
 	return run, k.keep(name, run)
+}
+
+// asFarAsRead makes nothing held of which only a part could be read.
+func asFarAsRead(r *checkers.Result, cut error) {
+	if cut != nil && r.Verdict == checkers.Held {
+		r.Verdict = checkers.Unknown
+		r.Reason = fmt.Sprintf("held as far as it can be read: %v", cut)
+	}
+}
+
+// streamFrom is the size from which on a file of registers is judged as a
+// stream. In memory it would take about four times as much.
+const streamFrom = 32 << 20
+
+// long says whether a history is judged as a stream, and which file it is.
+func (k *check) long(name string) (path string, ok bool) {
+	if k.listed || k.out != "" || k.opts.Model != checkers.ModelRegister && k.opts.Model != checkers.ModelCASRegister {
+		return "", false
+	}
+	info, err := os.Stat(name)
+	if err == nil && info.IsDir() {
+		var dir *results.Dir
+		if dir, err = results.Open(name); err == nil {
+			name = dir.HistoryPath()
+			info, err = os.Stat(name)
+		}
+	}
+	return name, err == nil && info.Mode().IsRegular() && info.Size() >= streamFrom
+}
+
+// stream judges a file without holding it in memory, so that there is a result and
+// no history. Most of what it allocates is garbage at once, so the collector is
+// made to run more often.
+func (k *check) stream(path string) (*results.Run, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(25))
+	r, cut, err := checkers.CheckStream(func() (io.ReadCloser, error) { return os.Open(path) }, path, k.opts, k.budget)
+	if err != nil {
+		return nil, err
+	}
+	asFarAsRead(&r, cut)
+	return &results.Run{Verdicts: &results.Verdicts{Verdict: r.Verdict, Results: []checkers.Result{r}}}, nil
 }
 
 // readHistory reads a file, or a run directory with what its replicas held.
@@ -254,7 +295,7 @@ func (k *check) print(w io.Writer, name string, run *results.Run) error {
 		fmt.Fprintf(&b, "  %s\n", all[0].Reason)
 	}
 	for i := range all {
-		if k.verbose && all[i].Verdict == checkers.Broken {
+		if k.verbose && all[i].Verdict == checkers.Broken && run.History != nil {
 			for line := range strings.Lines(results.ViolationStory(run, &all[i])) {
 				b.WriteString("  " + line)
 			}

@@ -82,6 +82,7 @@ func runCommand() *cobra.Command {
 	fl.BoolVar(&spec.PlainDelays, "plain-delays", false, "every message and every sync of the simulator takes the same time")
 	fl.DurationVar(&spec.OpTimeout, "op-timeout", spec.OpTimeout, "how long a client waits for an operation")
 	fl.DurationVar(&spec.Settle, "settle", spec.Settle, "how long the replicas may take to agree at the end")
+	fl.BoolVar(&spec.StopOnViolation, "stop-on-violation", false, "end the load as soon as linearizability is certainly broken")
 	fl.StringVar(&f.claims, "claims", "", "claims to judge, see above; all: each of them (default: what people claim of the profile)")
 	fl.StringVar(&f.out, "out", runsDir, "where the run directory goes")
 	fl.BoolVar(&f.shrink, "shrink", false, "of a simulated run that broke a claim, look for a smaller one that breaks it too, and tell that; see assay shrink")

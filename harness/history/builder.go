@@ -55,9 +55,9 @@ type pending struct {
 // maxTime leaves room for the ticks that break ties.
 const maxTime = 1 << 62
 
-func newBuilder(ties bool) *builder {
+func newBuilder(to *Recorder, ties bool) *builder {
 	return &builder{
-		r:       NewRecorder(nil),
+		r:       to,
 		ties:    ties,
 		last:    -1,
 		open:    make(map[int32]pending),
@@ -112,6 +112,9 @@ func (b *builder) add(e event) error {
 	}
 	if err == nil {
 		err = b.r.err
+	}
+	if err == nil {
+		err = b.r.sinkErr
 	}
 	return err
 }

@@ -19,6 +19,12 @@ type decoder struct {
 	numbers bool   // the values read so far are numbers
 	ended   bool   // the end event was read
 	err     error  // the first error in the event at hand
+
+	// With a sink, operations go there and not into h.Ops.
+	sink    *Sink
+	sinkErr error
+	n       int        // invocations so far
+	open    map[int]Op // those that have not completed
 }
 
 var errShort = errors.New("an event is cut off inside a chunk")
@@ -27,21 +33,21 @@ var errShort = errors.New("an event is cut off inside a chunk")
 // everything before the event that is wrong.
 func (d *decoder) chunk(c *chunk) error {
 	d.buf = c.payload
-	before := len(d.h.Ops)
+	before := d.n
 	for len(d.buf) > 0 {
 		if d.ended {
 			return errors.New("there are events after the end event")
 		}
 		tag := d.buf[0]
 		d.buf = d.buf[1:]
-		if tag == evInvoke && len(d.h.Ops)-before == int(c.ops) {
+		if tag == evInvoke && d.n-before == int(c.ops) {
 			return fmt.Errorf("a chunk holds more than the %d invocations it states", c.ops)
 		}
 		if d.event(tag); d.err != nil {
 			return d.err
 		}
 	}
-	if got := len(d.h.Ops) - before; got != int(c.ops) {
+	if got := d.n - before; got != int(c.ops) {
 		return fmt.Errorf("a chunk holds %d invocations and states %d", got, c.ops)
 	}
 	return nil
@@ -50,13 +56,26 @@ func (d *decoder) chunk(c *chunk) error {
 func (d *decoder) event(tag byte) {
 	switch tag {
 	case evKey:
-		if s := d.string(); d.err == nil {
+		s := d.string()
+		if d.err == nil && d.sink != nil {
+			if d.sink.Key != nil {
+				d.sink.Key(int32(len(d.h.Keys)), s)
+			}
+			s = ""
+		}
+		if d.err == nil {
 			d.h.Keys = append(d.h.Keys, s)
 		}
 	case evText:
 		s := d.string()
 		if d.err == nil && d.numbers {
 			d.err = errMixed
+		}
+		if d.err == nil && d.sink != nil {
+			if d.sink.Text != nil {
+				d.sink.Text(Value(len(d.h.Texts)), s)
+			}
+			s = ""
 		}
 		if d.err == nil {
 			d.h.Texts = append(d.h.Texts, s)
@@ -128,20 +147,42 @@ func (d *decoder) invoke() {
 		return
 	}
 	if head>>2 > math.MaxUint8 || process != int64(int32(process)) || key >= uint64(len(d.h.Keys)) || node != int64(int16(node)) {
-		d.fail("operation %d has a number out of range", len(d.h.Ops))
+		d.fail("operation %d has a number out of range", d.n)
 		return
 	}
 	o.F, o.Process, o.Key, o.Node = F(head>>2), int32(process), int32(key), int16(node)
 	o.Return, o.Out = Never, Nil
 	if err := d.h.validInvoke(&o); err != nil {
-		d.fail("operation %d: %v", len(d.h.Ops), err)
+		d.fail("operation %d: %v", d.n, err)
+		return
+	}
+	d.numbers = d.numbers || d.h.numeric(&o)
+	d.n++
+	if d.sink != nil {
+		d.open[d.n-1] = o
+		d.tell(&Event{ID: d.n - 1, Op: o})
 		return
 	}
 	if n := len(d.h.Ops); n > 0 && d.h.Ops[n-1].Call > o.Call {
 		d.sorted = false
 	}
-	d.numbers = d.numbers || d.h.numeric(&o)
 	d.h.Ops = append(d.h.Ops, o)
+}
+
+// tell gives the sink an event.
+func (d *decoder) tell(e *Event) {
+	if d.sinkErr = d.sink.Event(e); d.sinkErr != nil {
+		d.err = d.sinkErr
+	}
+}
+
+// opened gives an operation that can complete.
+func (d *decoder) opened(id int) (Op, bool) {
+	if d.sink != nil {
+		o, ok := d.open[id]
+		return o, ok
+	}
+	return d.h.Ops[id], !d.h.Ops[id].completed()
 }
 
 func (d *decoder) complete() {
@@ -156,12 +197,13 @@ func (d *decoder) complete() {
 	if d.err != nil {
 		return
 	}
-	if back >= uint64(len(d.h.Ops)) {
+	if back >= uint64(d.n) {
 		d.fail("completion of an operation that was not invoked")
 		return
 	}
-	id := len(d.h.Ops) - 1 - int(back)
-	if d.h.Ops[id].completed() {
+	id := d.n - 1 - int(back)
+	o, ok := d.opened(id)
+	if !ok {
 		d.fail("operation %d is completed twice", id)
 		return
 	}
@@ -169,14 +211,19 @@ func (d *decoder) complete() {
 		d.fail("the completion of operation %d has a number out of range", id)
 		return
 	}
-	o := d.h.Ops[id]
 	o.Outcome, o.Return, o.Out, o.Err = Outcome(head&3), at, out, uint16(errno)
 	if err := d.h.validComplete(&o); err != nil {
 		d.fail("operation %d: %v", id, err)
 		return
 	}
 	d.numbers = d.numbers || d.h.numeric(&o)
-	d.h.Ops[id] = o
+	switch {
+	case d.sink == nil:
+		d.h.Ops[id] = o
+	case o.completed():
+		delete(d.open, id)
+		d.tell(&Event{ID: id, Done: true, Op: o})
+	}
 }
 
 func (d *decoder) txn() {

@@ -13,10 +13,10 @@ import (
 // importEDN reads the EDN of Jepsen and Knossos: a list or a vector of maps, or
 // maps one after another. Of a map the keys :process, :type, :f, :value, :key,
 // :time, :error and our own :seen and :node count; others are left out.
-func importEDN(r *bufio.Reader) (*History, int, error) {
+func importEDN(r *bufio.Reader, to *Recorder) (*History, int, error) {
 	skipBOM(r)
 	e := newEDNReader(r)
-	b := newBuilder(false)
+	b := newBuilder(to, false)
 	closing, opened := byte(0), 0
 	c, err := e.space(0)
 	if err == nil && (c == '[' || c == '(') {

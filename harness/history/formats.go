@@ -42,7 +42,7 @@ func ImportAs(r io.Reader, name string, f Format) (*History, error) {
 	if !known {
 		return nil, &ImportError{File: name, Line: 1, Err: unknownFormat(f)}
 	}
-	h, line, err := read(bufio.NewReaderSize(r, 64<<10))
+	h, line, err := read(bufio.NewReaderSize(r, 64<<10), NewRecorder(nil))
 	if err != nil {
 		return nil, &ImportError{File: name, Line: max(1, line), Err: err}
 	}

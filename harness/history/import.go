@@ -46,7 +46,7 @@ func Import(r io.Reader, name string) (*History, error) {
 	if err != nil {
 		return nil, &ImportError{File: name, Line: line, Err: err}
 	}
-	h, line, err := read(b)
+	h, line, err := read(b, NewRecorder(nil))
 	if err != nil {
 		return nil, &ImportError{File: name, Line: max(1, line), Err: err}
 	}
@@ -63,10 +63,14 @@ func ImportFile(path string) (*History, error) {
 	return Import(f, path)
 }
 
-// importer reads one format. The line is where the error is.
-type importer func(r *bufio.Reader) (h *History, line int, err error)
+// importer reads one format. What is not our own goes through the recorder. The
+// line is where the error is.
+type importer func(r *bufio.Reader, to *Recorder) (h *History, line int, err error)
 
-func importBinary(r *bufio.Reader) (*History, int, error) {
+func importBinary(r *bufio.Reader, to *Recorder) (*History, int, error) {
+	if to.sink != nil {
+		return streamBinary(r, to)
+	}
 	h, err := Decode(r)
 	return h, 1, err
 }

@@ -17,10 +17,10 @@ import (
 //
 // After the value there may be an error. Lines of other loggers are left out;
 // what is no line of a log is an error.
-func importLog(r *bufio.Reader) (*History, int, error) {
+func importLog(r *bufio.Reader, to *Recorder) (*History, int, error) {
 	skipBOM(r)
 	in := lines{r: r}
-	b := newBuilder(false)
+	b := newBuilder(to, false)
 	for {
 		text, ended, err := in.next()
 		if err == io.EOF {

@@ -50,10 +50,10 @@ func (p *jsonProof) proof() Proof {
 	return Proof{OK: p.OK, At: p.At, Evidence: p.Evidence}
 }
 
-func importJSONL(r *bufio.Reader) (*History, int, error) {
+func importJSONL(r *bufio.Reader, to *Recorder) (*History, int, error) {
 	skipBOM(r)
 	in := lines{r: r}
-	j := jsonImporter{b: newBuilder(true)}
+	j := jsonImporter{b: newBuilder(to, true)}
 	for {
 		text, _, err := in.next()
 		if err == io.EOF {

@@ -18,24 +18,39 @@ import (
 // The input may be hostile: Decode allocates no more than a small multiple of
 // what it was given.
 func Decode(r io.Reader) (*History, error) {
+	if err := readHeader(r); err != nil {
+		return nil, err
+	}
+	cr := chunkReader{r: r, offset: int64(headerSize)}
+	var chunks []chunk
+	for {
+		c, err := cr.next()
+		switch {
+		case err == io.EOF || err == nil && c == nil:
+			return assemble(chunks, cr.cut), nil
+		case err != nil:
+			return nil, fmt.Errorf("read history: %w", err)
+		}
+		c.payload = slices.Clone(c.payload)
+		chunks = append(chunks, *c)
+	}
+}
+
+func readHeader(r io.Reader) error {
 	var head [headerSize]byte
 	if n, err := io.ReadFull(r, head[:]); err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil, fmt.Errorf("read history: %d bytes are no history: the header alone is %d", n, headerSize)
+			return fmt.Errorf("read history: %d bytes are no history: the header alone is %d", n, headerSize)
 		}
-		return nil, fmt.Errorf("read history: %w", err)
+		return fmt.Errorf("read history: %w", err)
 	}
 	if string(head[:len(magic)]) != magic {
-		return nil, errors.New("read history: this is no assay history file (wrong first bytes)")
+		return errors.New("read history: this is no assay history file (wrong first bytes)")
 	}
 	if v := binary.LittleEndian.Uint32(head[len(magic):]); v != version {
-		return nil, fmt.Errorf("read history: format version %d; this assay reads version %d only", v, version)
+		return fmt.Errorf("read history: format version %d; this assay reads version %d only", v, version)
 	}
-	chunks, cut, err := readChunks(r)
-	if err != nil {
-		return nil, fmt.Errorf("read history: %w", err)
-	}
-	return assemble(chunks, cut), nil
+	return nil
 }
 
 // ReadFile reads a history from a file, as [Decode] does.
@@ -52,41 +67,46 @@ func ReadFile(path string) (*History, error) {
 	return h, nil
 }
 
-// readChunks reads chunks until the first one that is not whole and sound. The
-// error is one of reading, not of what was read.
-func readChunks(r io.Reader) (chunks []chunk, cut *CutError, err error) {
-	offset := int64(headerSize)
-	stop := func(reason string) ([]chunk, *CutError, error) {
-		return chunks, &CutError{Offset: offset, Reason: reason}, nil
+// chunkReader reads chunks until the first one that is not whole and sound.
+type chunkReader struct {
+	r       io.Reader
+	offset  int64
+	payload bytes.Buffer
+	cut     *CutError // why it has ended there
+}
+
+// next gives the next chunk, whose payload is valid until the call after it; nil
+// where the file is cut. The error is io.EOF at the end, or one of reading, not
+// of what was read.
+func (c *chunkReader) next() (*chunk, error) {
+	stop := func(reason string) (*chunk, error) {
+		c.cut = &CutError{Offset: c.offset, Reason: reason}
+		return nil, nil
 	}
-	var payload bytes.Buffer
-	for {
-		var head [chunkHeaderSize]byte
-		if _, err := io.ReadFull(r, head[:]); err == io.EOF {
-			return chunks, nil, nil
-		} else if err == io.ErrUnexpectedEOF {
-			return stop("the file ends inside a chunk's header")
-		} else if err != nil {
-			return nil, nil, err
-		}
-		size := binary.LittleEndian.Uint32(head[0:])
-		ops := binary.LittleEndian.Uint32(head[4:])
-		if size == 0 || size > maxPayload || ops > size/minInvoke {
-			return stop("a chunk's header is damaged")
-		}
-		// The length is a claim: the buffer grows with what really comes.
-		payload.Reset()
-		if _, err := io.CopyN(&payload, r, int64(size)); err == io.EOF {
-			return stop("the file ends inside a chunk")
-		} else if err != nil {
-			return nil, nil, err
-		}
-		if chunkSum(head[:8], payload.Bytes()) != binary.LittleEndian.Uint32(head[8:]) {
-			return stop("a chunk's checksum is wrong")
-		}
-		chunks = append(chunks, chunk{payload: slices.Clone(payload.Bytes()), ops: ops, offset: offset})
-		offset += chunkHeaderSize + int64(size)
+	var head [chunkHeaderSize]byte
+	if _, err := io.ReadFull(c.r, head[:]); err == io.ErrUnexpectedEOF {
+		return stop("the file ends inside a chunk's header")
+	} else if err != nil {
+		return nil, err
 	}
+	size := binary.LittleEndian.Uint32(head[0:])
+	ops := binary.LittleEndian.Uint32(head[4:])
+	if size == 0 || size > maxPayload || ops > size/minInvoke {
+		return stop("a chunk's header is damaged")
+	}
+	// The length is a claim: the buffer grows with what really comes.
+	c.payload.Reset()
+	if _, err := io.CopyN(&c.payload, c.r, int64(size)); err == io.EOF {
+		return stop("the file ends inside a chunk")
+	} else if err != nil {
+		return nil, err
+	}
+	if chunkSum(head[:8], c.payload.Bytes()) != binary.LittleEndian.Uint32(head[8:]) {
+		return stop("a chunk's checksum is wrong")
+	}
+	found := &chunk{payload: c.payload.Bytes(), ops: ops, offset: c.offset}
+	c.offset += chunkHeaderSize + int64(size)
+	return found, nil
 }
 
 // assemble decodes chunks into a history. It releases them as it goes: the

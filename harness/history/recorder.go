@@ -22,6 +22,7 @@ type Recorder struct {
 	mu        sync.Mutex
 	w         io.Writer
 	chunkSize int
+	writeOnly bool
 	enc       encoder
 	chunks    []chunk
 	offset    int64 // where the next chunk begins in the file
@@ -36,6 +37,11 @@ type Recorder struct {
 	closed    bool
 	werr, err error
 	history   *History
+
+	// With a sink, events go there, and nothing is kept.
+	sink    *Sink
+	sinkErr error
+	seen    map[int]Op // in flight
 }
 
 // openOp is what the recorder must know of an operation in flight.
@@ -51,6 +57,12 @@ type Option func(*Recorder)
 // 64 KiB.
 func ChunkSize(bytes int) Option {
 	return func(r *Recorder) { r.chunkSize = max(1, bytes) }
+}
+
+// WriteOnly makes the recorder keep nothing in memory of what it has written.
+// Its History is then empty: the file has to be read.
+func WriteOnly() Option {
+	return func(r *Recorder) { r.writeOnly = true }
 }
 
 // NewRecorder starts a recording. With a writer the recording is written there
@@ -99,6 +111,9 @@ func (r *Recorder) Key(name string) int32 {
 	r.tables.Keys = append(r.tables.Keys, name)
 	r.enc.key(name)
 	r.spill()
+	if r.sink != nil && r.sink.Key != nil {
+		r.sink.Key(k, name)
+	}
 	return k
 }
 
@@ -121,6 +136,9 @@ func (r *Recorder) Text(s string) Value {
 	r.tables.Texts = append(r.tables.Texts, s)
 	r.enc.text(s)
 	r.spill()
+	if r.sink != nil && r.sink.Text != nil {
+		r.sink.Text(v, s)
+	}
 	return v
 }
 
@@ -182,6 +200,13 @@ func (r *Recorder) Invoke(op Op) (id int) {
 	r.counts.Invoked++
 	r.latest = max(r.latest, op.Call)
 	r.spill()
+	if r.sink != nil {
+		if r.seen == nil {
+			r.seen = make(map[int]Op)
+		}
+		r.seen[id] = op
+		r.tell(&Event{ID: id, Op: op})
+	}
 	return id
 }
 
@@ -224,6 +249,19 @@ func (r *Recorder) Complete(id int, out Value, outcome Outcome, at int64, err st
 		r.latest = max(r.latest, at)
 	}
 	r.spill()
+	if r.sink != nil {
+		op := r.seen[id]
+		delete(r.seen, id)
+		op.Outcome, op.Return, op.Out, op.Err = outcome, at, out, r.errorIndex(err)
+		r.tell(&Event{ID: id, Done: true, Op: op})
+	}
+}
+
+// tell gives the sink an event, unless it has refused one.
+func (r *Recorder) tell(e *Event) {
+	if r.sinkErr == nil {
+		r.sinkErr = r.sink.Event(e)
+	}
 }
 
 // errorIndex gives the index of an error text, and adds it if it is new.
@@ -380,6 +418,10 @@ func (r *Recorder) close(at int64) {
 func (r *Recorder) History() *History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.history == nil && (r.sink != nil || r.writeOnly) {
+		r.close(r.latest)
+		r.history = &History{}
+	}
 	if r.history == nil {
 		r.close(r.latest)
 		r.history = assemble(r.chunks, nil)
@@ -419,6 +461,10 @@ func (r *Recorder) misuse(format string, args ...any) {
 }
 
 func (r *Recorder) spill() {
+	if r.sink != nil {
+		r.enc.buf, r.enc.ops = r.enc.buf[:0], 0
+		return
+	}
 	if len(r.enc.buf) >= r.chunkSize {
 		r.seal()
 	}
@@ -433,7 +479,9 @@ func (r *Recorder) seal() {
 	c := r.enc.seal()
 	c.offset = r.offset
 	r.offset += chunkHeaderSize + int64(len(c.payload))
-	r.chunks = append(r.chunks, c)
+	if !r.writeOnly {
+		r.chunks = append(r.chunks, c)
+	}
 	if r.w != nil && r.werr == nil {
 		r.werr = c.writeTo(r.w)
 	}

@@ -63,6 +63,8 @@ func Execute(ctx context.Context, s Spec, o Options) (*trial.Outcome, error) {
 		Describe: about,
 		Progress: o.Progress,
 		Sample:   s.sample(o),
+
+		StopOnViolation: s.StopOnViolation,
 	})
 	if err == nil && o.Dir != nil && s.World == Sim {
 		err = s.traced(ctx, out, o.Dir)

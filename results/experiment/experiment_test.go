@@ -71,6 +71,56 @@ func TestRunDirectoryReplays(t *testing.T) {
 	require.Equal(t, out.Results, replayed.Results)
 }
 
+// A run can end at the first violation. It is a run like any other: it replays,
+// and what the whole run would have shown is broken in it too.
+func TestStopOnViolation(t *testing.T) {
+	s := spec("majority-lww", "clock", 3)
+	s.SetDuration(10 * time.Second)
+	whole, err := experiment.Execute(t.Context(), s, experiment.Options{})
+	require.NoError(t, err)
+	require.False(t, whole.Run.Stopped)
+
+	s.StopOnViolation = true
+	dir, err := results.Create(t.TempDir(), "run")
+	require.NoError(t, err)
+	out, err := experiment.Execute(t.Context(), s, experiment.Options{Dir: dir})
+	require.NoError(t, err)
+	require.True(t, out.Run.Stopped)
+	require.Equal(t, checkers.Broken, out.Result(checkers.Linearizable).Verdict)
+	n := len(out.Run.History.Ops)
+	require.Less(t, 2*n, len(whole.Run.History.Ops))
+	for i, o := range out.Run.History.Ops[:n-s.Clients] {
+		require.Equal(t, o, whole.Run.History.Ops[i], "up to the stop it is the same run")
+	}
+	require.Contains(t, out.Story(), "The load ended at the first violation")
+
+	run, err := results.Load(dir.Path())
+	require.NoError(t, err)
+	require.Contains(t, run.Test.ReplayCommand(), " --stop-on-violation")
+	again, err := experiment.FromRecord(run.Test)
+	require.NoError(t, err)
+	replayed, err := experiment.Execute(t.Context(), again, experiment.Options{})
+	require.NoError(t, err)
+	require.Equal(t, out.Hash, replayed.Hash)
+}
+
+// What is linearizable is never stopped.
+func TestStopOnViolationOfWhatHolds(t *testing.T) {
+	for _, profile := range []string{"abd", "caspaxos"} {
+		for seed := range uint64(5) {
+			s := spec(profile, "all", seed)
+			s.StopOnViolation = true
+			out, err := experiment.Execute(t.Context(), s, experiment.Options{})
+			require.NoError(t, err)
+			require.False(t, out.Run.Stopped, "%s, seed %d", profile, seed)
+			require.Equal(t, checkers.Held, out.Verdict, "%+v", out.Results)
+		}
+	}
+	s := spec("abd", "", 1)
+	s.StopOnViolation, s.Claims = true, []checkers.Claim{checkers.NoLostWrites}
+	require.ErrorContains(t, s.Validate(), "has to be among the claims")
+}
+
 // The determinism that everything rests on, over whole runs with all faults:
 // 100 seeds, each run twice.
 func TestSameSeedSameHistory(t *testing.T) {

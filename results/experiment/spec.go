@@ -57,6 +57,8 @@ type Spec struct {
 	// Claims to judge; nil: what people claim of the profile.
 	Claims []checkers.Claim
 	Budget checkers.Budget // see trial.Options
+	// StopOnViolation ends the load when linearizability is certainly broken.
+	StopOnViolation bool
 }
 
 // Default is a spec that only lacks a profile.
@@ -199,6 +201,8 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("a duration of %v leaves no room for the phases before, during and after the faults: take a longer one", s.Duration())
 	case s.OpTimeout <= 0:
 		return fmt.Errorf("an operation timeout of %v: take more than 0", s.OpTimeout)
+	case s.StopOnViolation && !slices.Contains(s.claimed(), checkers.Linearizable):
+		return fmt.Errorf("to stop at a violation of %s, it has to be among the claims", checkers.Linearizable)
 	case len(s.claimed()) == 0:
 		return fmt.Errorf("nobody claims anything of profile %q: name claims to judge", s.Profile)
 	}
@@ -316,7 +320,7 @@ func FromRecord(t results.Test) (Spec, error) {
 		World: t.World, Profile: t.Profile, Nodes: t.Nodes, N: t.N, R: t.R, W: t.W,
 		Workload: t.Workload, Nemesis: t.Nemesis, Seed: t.Seed, Clients: t.Clients, Rate: t.Rate, Keys: t.Keys,
 		Before: t.Before, During: t.During, Recovery: t.Recovery, Settle: t.Settle, OpTimeout: t.OpTimeout,
-		Claims: slices.Clone(t.Claims), MaxOps: t.MaxOps, PlainDelays: t.PlainDelays,
+		Claims: slices.Clone(t.Claims), MaxOps: t.MaxOps, PlainDelays: t.PlainDelays, StopOnViolation: t.StopOnViolation,
 	}
 	if t.Schedule != nil {
 		var err error
@@ -354,6 +358,9 @@ func (s *Spec) Command() []string {
 	}
 	add("--op-timeout", s.OpTimeout, def.OpTimeout)
 	add("--settle", s.Settle, def.Settle)
+	if s.StopOnViolation {
+		words = append(words, "--stop-on-violation")
+	}
 	if s.Claims != nil {
 		var names []string
 		for _, c := range s.Claims {

@@ -59,7 +59,12 @@ func (s *Spec) traced(ctx context.Context, out *trial.Outcome, dir *results.Dir)
 	if err != nil {
 		return err
 	}
+	var claims []checkers.Claim // nothing is judged again but what may stop it
+	if s.StopOnViolation {
+		claims = []checkers.Claim{checkers.Linearizable}
+	}
 	again, err := trial.Run(ctx, test, trial.Options{
+		Claims: claims, Judge: s.judging(), StopOnViolation: s.StopOnViolation,
 		Start: func(ctx context.Context) (harness.World, error) {
 			config := s.simulated(system, nemesis.Spares(s.Nodes, test.Faults))
 			config.Trace = c.take

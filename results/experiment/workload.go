@@ -76,12 +76,13 @@ func model(name string) func(*checkers.JudgeOptions) {
 func Workloads() []Workload {
 	return []Workload{
 		{Name: Register, Doc: "reads and writes of registers",
-			kinds: []history.F{history.Read, history.Write},
+			// The model has all of the register's operations.
+			kinds: []history.F{history.Read, history.Write}, judge: model(checkers.ModelCASRegister),
 			make: func(_ *Spec, o workloads.RegisterOptions, _ bool) workloads.Layered {
 				return workloads.Layered{Workload: workloads.Register(o)}
 			}},
 		{Name: CASRegister, Doc: "the same with compare-and-set", needsCAS: true,
-			kinds: []history.F{history.Read, history.Write, history.CAS},
+			kinds: []history.F{history.Read, history.Write, history.CAS}, judge: model(checkers.ModelCASRegister),
 			make: func(_ *Spec, o workloads.RegisterOptions, _ bool) workloads.Layered {
 				return workloads.Layered{Workload: workloads.CASRegister(workloads.CASRegisterOptions{RegisterOptions: o})}
 			}},

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/assay-chaos/assay/checkers"
@@ -37,6 +38,11 @@ type Options struct {
 	// profile, N, R, W, nemesis, rate, how to run it again. Its other
 	// fields are filled in where they are empty.
 	Describe results.Test
+	// StopOnViolation ends the load at the first moment at which it is certain
+	// that a register is not linearizable. The run is then healed, settled and
+	// judged like any other. It needs checkers.Linearizable among the claims,
+	// and a model of registers in Judge.Linearizable.
+	StopOnViolation bool
 	// Progress is called now and then while the clients run.
 	Progress func(harness.Snapshot)
 	// Sample is how often the replicas are read while the clients run, to show
@@ -99,6 +105,12 @@ func (t *trial) run() (*Outcome, error) {
 	if t.opts.Start == nil {
 		return nil, errors.New("trial: Options.Start is nil: say how to start the world")
 	}
+	if t.opts.StopOnViolation {
+		m := t.opts.Judge.Linearizable.Model
+		if m != checkers.ModelRegister && m != checkers.ModelCASRegister || !slices.Contains(t.opts.Claims, checkers.Linearizable) {
+			return nil, fmt.Errorf("trial: Options.StopOnViolation: only %s of a %s or %s can be judged while the run goes on", checkers.Linearizable, checkers.ModelRegister, checkers.ModelCASRegister)
+		}
+	}
 	if err := t.describe(); err != nil {
 		return nil, err
 	}
@@ -138,6 +150,7 @@ func (t *trial) describe() error {
 	}
 	r.Workload, r.Clients, r.Seed, r.OpTimeout = test.Workload.Name, test.Clients, test.Seed, test.OpTimeout
 	r.Before, r.During, r.Recovery, r.Settle = test.Before, test.During, test.Recovery, test.Settle
+	r.StopOnViolation = t.opts.StopOnViolation
 	r.Claims, r.Assay, r.Started = t.opts.Claims, results.ThisBuild(), time.Now().UTC()
 	if test.System != nil {
 		r.System = test.System.Name()
@@ -190,8 +203,21 @@ func (t *trial) inWorld(log io.Writer) (run *harness.Result, err error) {
 	if err := nemesis.Check(w, t.test.Faults); err != nil {
 		return nil, err
 	}
-	run, err = harness.Run(t.ctx, t.test, w, harness.Options{Log: log, Progress: t.opts.Progress, Sample: t.opts.Sample})
+	run, err = harness.Run(t.ctx, t.test, w, harness.Options{Log: log, Progress: t.opts.Progress, Sample: t.opts.Sample, Observe: t.observer()})
 	return run, errors.Join(err, t.keep(func(d *results.Dir) error { return t.writeLogs(d, w) }))
+}
+
+// observer is what may end the load, nil if nothing may.
+func (t *trial) observer() func(*history.Event) bool {
+	if !t.opts.StopOnViolation {
+		return nil
+	}
+	online := checkers.NewOnline(t.opts.Judge.Linearizable)
+	return func(e *history.Event) bool {
+		online.See(e)
+		_, broken := online.Broken()
+		return broken
+	}
 }
 
 func (t *trial) writeLogs(d *results.Dir, w harness.World) error {
@@ -233,7 +259,7 @@ func (t *trial) judge(run *harness.Result, runErr error) *Outcome {
 	}
 	out.Verdict = checkers.Overall(out.Results)
 	t.opts.Judge.Minimize(in, out.Results, checkers.MinimizeOptions{})
-	v := &results.Verdicts{Verdict: out.Verdict, Results: out.Results, Phases: out.Phases, HistoryHash: out.Hash}
+	v := &results.Verdicts{Verdict: out.Verdict, Results: out.Results, Phases: out.Phases, HistoryHash: out.Hash, Stopped: run.Stopped}
 	if runErr != nil {
 		v.Error = runErr.Error()
 	}
