@@ -215,6 +215,9 @@ func (c *clauses) text(o *history.Op) string {
 // all tells of a read of a collection that lacks what had been added before it,
 // or has what nobody added.
 func (c *clauses) all(o *history.Op) string {
+	if slices.ContainsFunc(c.h.Ops, func(p history.Op) bool { return p.F == history.Transfer && p.Key == o.Key }) {
+		return "" // of a bank: balances are no elements, and nobody adds them
+	}
 	var list history.List
 	if o.Out >= 0 && int64(o.Out) < int64(len(c.h.Lists)) {
 		list = c.h.Lists[o.Out]
