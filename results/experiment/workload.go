@@ -133,7 +133,9 @@ func Workloads() []Workload {
 			claims: []checkers.Claim{checkers.Linearizable, checkers.NoLostElements}, also: []checkers.Claim{checkers.Recovers},
 			make: lock(true), use: claims.Fenced},
 		{Name: Siblings, Doc: "all values of keys are read, and writes replace what was read", Profile: "causal-siblings",
-			kinds: []history.F{history.ReadAll, history.Write, history.Add},
+			kinds:  []history.F{history.ReadAll, history.Write, history.Add},
+			claims: []checkers.Claim{checkers.FreshReads, checkers.NoLostWrites, checkers.Converges, checkers.Recovers},
+			also:   []checkers.Claim{checkers.Linearizable, checkers.Available},
 			make: func(_ *Spec, o workloads.RegisterOptions, _ bool) workloads.Layered {
 				return workloads.Layered{Workload: workloads.Siblings(workloads.SiblingsOptions{RegisterOptions: o})}
 			}},

@@ -66,6 +66,7 @@ func TestRandomChanges(t *testing.T) {
 		{"causal 3", causal(3), true, 200, false},
 		{"causal 3 of 5", causalOf5, true, 150, false},
 		{"causal 3 of 5, sloppy", causalSloppy, true, 100, false},
+		{"causal 3, damaged", causal(3), false, 150, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			operations, changes, repaired := 0, 0, 0
@@ -470,7 +471,7 @@ func (r *changeRun) nothingLost(keys []string) {
 		var all *Siblings
 		for _, m := range r.newest().Members {
 			m := r.c.nodes[m.ID]
-			if !m.core.placement.Holds(m.id, key) {
+			if !m.core.placement.Holds(m.id, key) || m.viewDamage[key] || m.core.mending(key) {
 				continue
 			}
 			rec := m.view[key]
@@ -478,6 +479,9 @@ func (r *changeRun) nothingLost(keys []string) {
 				all = rec.siblings()
 			}
 			require.Equal(r.t, all.Record().Stamp, rec.Stamp, "seed %d: %s at node %d", r.told.seed, key, m.id)
+		}
+		if all == nil {
+			continue // damaged everywhere
 		}
 		r.told.complete(key, r.told.read(all), r.told.now, "everybody in the end")
 		r.told.noneBack(key, all, r.told.now, "everybody in the end")
