@@ -329,7 +329,7 @@ func clockLease(t *testing.T, w *docker.World) {
 
 func refusals(t *testing.T, w *docker.World) {
 	ctx := t.Context()
-	require.ErrorContains(t, w.Kill(ctx, nodes, lease), "no node 3")
+	require.ErrorContains(t, w.Kill(ctx, nodes+1, lease), "no node 4", "node 3 is a spare")
 	require.ErrorContains(t, w.Kill(ctx, 0, 0), "lease")
 	require.ErrorContains(t, w.Pause(ctx, 0, -1), "lease")
 	require.ErrorContains(t, w.Cut(ctx, "a", []harness.Link{{From: 0, To: 9}}, lease), "no node 9")
