@@ -24,6 +24,8 @@ type database struct {
 	onFail func(*database, error) // told of every error that ends writing
 	onRot  func(file string)      // told of every block that is damaged
 
+	dead chan struct{} // closed when failed is set
+
 	mu     sync.Mutex
 	failed error     // the first error of the disk
 	logged time.Time // when a damaged file was last logged
@@ -34,7 +36,7 @@ type database struct {
 // of an opened database is durable, if o.Fsync is set: the log that it was
 // found in may never have been synced before, and only be in the page cache.
 func openDatabase(dir string, o *Options, cache *pebble.Cache, onFail func(*database, error), onRot func(file string)) (*database, error) {
-	d := &database{dir: dir, log: o.Log, onFail: onFail, onRot: onRot}
+	d := &database{dir: dir, log: o.Log, onFail: onFail, onRot: onRot, dead: make(chan struct{})}
 	err := guard(func() (err error) {
 		d.DB, err = pebble.Open(dir, &pebble.Options{
 			Cache:              cache,
@@ -89,6 +91,7 @@ func (d *database) fail(err error) error {
 	d.mu.Lock()
 	if d.failed == nil {
 		d.failed = err
+		close(d.dead)
 	}
 	err = d.failed
 	d.mu.Unlock()
@@ -101,6 +104,28 @@ func (d *database) failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.failed
+}
+
+// commit commits a batch without waiting for the disk. It ends when the database
+// fails, too: Pebble makes a writer wait for a flush, also where the flush has met
+// an error of which it cannot go on, and then for ever. Whether such a batch was
+// committed nobody knows.
+func (d *database) commit(b *pebble.Batch) error {
+	done := make(chan error, 1)
+	go func() {
+		done <- guard(func() error {
+			if err := b.Commit(pebble.NoSync); err != nil {
+				return err
+			}
+			return b.Close()
+		})
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-d.dead:
+		return d.failure()
+	}
 }
 
 // giveUp keeps the database from its files and tries to free what it holds.

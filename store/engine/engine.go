@@ -251,10 +251,7 @@ func (e *Engine) write(db *database, writes []replica.Write) error {
 			return errors.Join(fmt.Errorf("key %q: %w", w.Key, err), b.Close())
 		}
 	}
-	if err := b.Commit(pebble.NoSync); err != nil {
-		return err
-	}
-	return b.Close()
+	return db.commit(b)
 }
 
 // Durable gives a channel that receives after Progress has changed by itself:
