@@ -19,6 +19,28 @@ type scrubber struct {
 	from  uint64 // the hash to go on at
 	at    time.Duration
 	stats ScrubStats
+
+	// The page being read. It lies here, and visit is made once, so that reading
+	// takes no memory: a store is read for as long as it lives.
+	keys       int
+	last, next uint64
+	damaged    []string
+	visit      func(key string, _ Stamp, err error) bool
+}
+
+// see takes note of one record, and says whether the page goes on.
+func (p *scrubber) see(key string, _ Stamp, err error) bool {
+	h := KeyHash(key)
+	if p.keys >= scrubPage && h != p.last {
+		p.next = h
+		return false
+	}
+	p.keys++
+	p.last = h
+	if err != nil {
+		p.damaged = append(p.damaged, key)
+	}
+	return true
 }
 
 // ScrubStats counts what scrubbing has done since the start.
@@ -45,35 +67,24 @@ func (r *Replica) scrubTick() {
 	if d := r.scrubDeadline(); d == 0 || d > r.now.Mono {
 		return
 	}
-	keys, last := 0, p.from
-	next := uint64(0) // unless there is more
-	var damaged []string
-	err := r.store.Scan(p.from, func(key string, _ Stamp, err error) bool {
-		h := KeyHash(key)
-		if keys >= scrubPage && h != last {
-			next = h
-			return false
-		}
-		keys++
-		last = h
-		if err != nil {
-			damaged = append(damaged, key)
-		}
-		return true
-	})
-	p.stats.Read += uint64(keys)
-	p.stats.Found += uint64(len(damaged))
-	p.at = r.now.Mono + max(time.Duration(keys), 1)*time.Second/time.Duration(r.cfg.Scrub)
+	if p.visit == nil {
+		p.visit = p.see
+	}
+	p.keys, p.last, p.next, p.damaged = 0, p.from, 0, p.damaged[:0] // next: unless there is more
+	err := r.store.Scan(p.from, p.visit)
+	p.stats.Read += uint64(p.keys)
+	p.stats.Found += uint64(len(p.damaged))
+	p.at = r.now.Mono + max(time.Duration(p.keys), 1)*time.Second/time.Duration(r.cfg.Scrub)
 	switch {
 	case err != nil && !errors.Is(err, ErrGap): // from the beginning, later
 		p.from, p.at = 0, r.now.Mono+max(time.Second, r.cfg.Timeout)
-	case next == 0:
+	case p.next == 0:
 		p.stats.Passes++
 		p.from, p.at = 0, max(p.at, r.now.Mono+scrubPause)
 	default:
-		p.from = next
+		p.from = p.next
 	}
-	for _, key := range damaged {
+	for _, key := range p.damaged {
 		r.scrubbed(key)
 	}
 }
