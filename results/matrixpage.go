@@ -58,6 +58,7 @@ type matrixCell struct {
 	Cell
 	Where, Class, Mark string
 	Tell, Rate, Doubt  string
+	Count              string
 	Anchor, Link       string
 }
 
@@ -144,6 +145,9 @@ func (m *Matrix) pageCell(row *Row, j int, dir string) matrixCell {
 	c.Class, c.Mark, c.Tell = stateClass(s), marks[s].unicode, c.tell()
 	if c.Broken > 0 {
 		c.Rate = c.rate()
+	}
+	if c.Ops > 0 {
+		c.Count = counted(c.Ops, "operation", "operations")
 	}
 	if c.Unknown > 0 {
 		c.Doubt = fmt.Sprintf("%d unknown", c.Unknown)

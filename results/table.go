@@ -64,6 +64,8 @@ type Cell struct {
 	// Runs is how many runs were judged, Broken how many of them broke the
 	// claim and Unknown how many could not tell.
 	Runs, Broken, Unknown int
+	// Ops is how many operations these runs had; 0 where nobody counted.
+	Ops int
 	// Failed is how many further runs failed themselves, with no verdict.
 	Failed int
 	// Note is the reason in words: why it should hold or break.
@@ -195,6 +197,7 @@ func (m *Matrix) JSON(w io.Writer) error {
 		Observed checkers.Verdict `json:"observed"`
 		State    State            `json:"state"`
 		Runs     int              `json:"runs"`
+		Ops      int              `json:"operations,omitempty"`
 		Broken   int              `json:"broken"`
 		Unknown  int              `json:"unknown"`
 		Failed   int              `json:"failed"`
@@ -219,7 +222,7 @@ func (m *Matrix) JSON(w io.Writer) error {
 	}{Schema: Schema, Title: m.Title, Command: m.Command, Exit: m.ExitStatus(), Cells: []cell{}}
 	m.each(func(row *Row, column string, c *Cell) {
 		j := cell{Group: row.Group, Row: row.Name, Column: column, Expected: c.Expected.String(), Observed: c.Observed(), State: c.State(),
-			Runs: c.Runs, Broken: c.Broken, Unknown: c.Unknown, Failed: c.Failed, Note: c.Note, Path: c.Path}
+			Runs: c.Runs, Ops: c.Ops, Broken: c.Broken, Unknown: c.Unknown, Failed: c.Failed, Note: c.Note, Path: c.Path}
 		if c.Expected == NoOpinion {
 			j.Expected = "none"
 		}

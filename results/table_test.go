@@ -38,7 +38,7 @@ func sampleMatrix() *Matrix {
 		Columns: []string{"linearizable", "no-lost-write", "converges"},
 		Rows: []Row{
 			{Group: "majority-lww", Name: "no fault", Cells: []Cell{
-				{Expected: Breaks, Runs: 50, Broken: 2, Note: "new-then-old reads while a write is partial", Path: "runs/lww-none-17"},
+				{Expected: Breaks, Runs: 50, Ops: 204_000, Broken: 2, Note: "new-then-old reads while a write is partial", Path: "runs/lww-none-17"},
 				{Expected: Holds, Runs: 50},
 				{Expected: Holds, Runs: 50},
 			}},

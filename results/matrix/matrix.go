@@ -306,6 +306,7 @@ func (c *Config) entry(cl *cell, claim checkers.Claim) (e results.Cell, first in
 			continue
 		}
 		e.Runs++
+		e.Ops += r.ops
 		for _, res := range r.results {
 			if res.Claim != claim {
 				continue
