@@ -61,6 +61,7 @@ func TestMatrixOfANight(t *testing.T) {
 	require.NoError(t, n.compare(t.Context(), time.Now().Add(40*time.Second))) // 40 runs
 	require.Empty(t, n.summary.Doubts)
 	require.Equal(t, 12, n.summary.runs("matrix"), "two sizes, six mixes, one run each")
+	require.Greater(t, n.summary.total().Ops, 12*100, "a run has more than a hundred operations")
 	require.FileExists(t, filepath.Join(n.dir, "matrix.html"))
 	require.Equal(t, results.ExitHeld, n.summary.ExitStatus())
 

@@ -174,6 +174,7 @@ func (s *Summary) addMatrix(m *results.Matrix, runs int, took time.Duration) {
 			}
 			cell := st.cell(row.Name + " under " + m.Columns[j])
 			cell.Runs = max(cell.Runs, c.Runs+c.Failed)
+			cell.Ops = max(cell.Ops, c.Ops)
 			cell.Promises += c.Runs
 			cell.Broken += c.Broken
 			cell.Unknown += c.Unknown
