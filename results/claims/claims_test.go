@@ -28,6 +28,30 @@ func settingOf(p sut.Profile) claims.Setting {
 	}
 }
 
+// expectations writes what theory expects of a claim about a setting: a line for
+// each mix of faults, with its reason where that is not the one above.
+func expectations(t *testing.T, b *strings.Builder, s claims.Setting, c checkers.Claim, mixes ...string) {
+	t.Helper()
+	var last string
+	for _, mix := range mixes {
+		specs, err := nemesis.Parse(mix)
+		require.NoError(t, err)
+		x := claims.Expect(s, c, claims.FaultsOf(specs))
+		require.NotEmpty(t, x.Reason)
+		word := "breaks"
+		if x.Holds {
+			word = "holds"
+		}
+		line := fmt.Sprintf("%-6s %s", word, x.Reason)
+		if line == last {
+			line = "\""
+		} else {
+			last = line
+		}
+		fmt.Fprintf(b, "  %-19s %-9s %s\n", c, mix, line)
+	}
+}
+
 // What theory expects of every profile, readable as a whole: each change to it
 // is a change to what assay says is true.
 func TestExpectations(t *testing.T) {
@@ -40,24 +64,7 @@ func TestExpectations(t *testing.T) {
 		}
 		b.WriteByte('\n')
 		for _, c := range claims.Known() {
-			var last string
-			for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all", "bitflip", "slowdisk", "join", "leave", "replace"} {
-				specs, err := nemesis.Parse(mix)
-				require.NoError(t, err)
-				x := claims.Expect(s, c, claims.FaultsOf(specs))
-				require.NotEmpty(t, x.Reason)
-				word := "breaks"
-				if x.Holds {
-					word = "holds"
-				}
-				line := fmt.Sprintf("%-6s %s", word, x.Reason)
-				if line == last {
-					line = "\""
-				} else {
-					last = line
-				}
-				fmt.Fprintf(&b, "  %-19s %-9s %s\n", c, mix, line)
-			}
+			expectations(t, &b, s, c, "none", "partition", "kill", "pause", "clock", "all", "bitflip", "slowdisk", "join", "leave", "replace")
 		}
 		b.WriteByte('\n')
 	}

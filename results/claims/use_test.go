@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-chaos/assay/checkers"
-	"github.com/assay-chaos/assay/nemesis"
 	"github.com/assay-chaos/assay/results/claims"
 	"github.com/assay-chaos/assay/store/sut"
 )
@@ -42,23 +41,7 @@ func TestExpectationsOfUses(t *testing.T) {
 			s.Use = u.use
 			fmt.Fprintf(&b, "%s: %s %d/%d/%d\n", u.name, p.Name, p.N, p.R, p.W)
 			for _, c := range u.claims {
-				var last string
-				for _, mix := range []string{"none", "partition", "kill", "pause", "clock", "all"} {
-					specs, err := nemesis.Parse(mix)
-					require.NoError(t, err)
-					x := claims.Expect(s, c, claims.FaultsOf(specs))
-					word := "breaks"
-					if x.Holds {
-						word = "holds"
-					}
-					line := fmt.Sprintf("%-6s %s", word, x.Reason)
-					if line == last {
-						line = "\""
-					} else {
-						last = line
-					}
-					fmt.Fprintf(&b, "  %-19s %-9s %s\n", c, mix, line)
-				}
+				expectations(t, &b, s, c, "none", "partition", "kill", "pause", "clock", "all")
 			}
 			b.WriteByte('\n')
 		}
