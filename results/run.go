@@ -264,14 +264,11 @@ func Load(path string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &Run{Path: path}
-	if _, err := d.readJSON(testFile, &run.Test); err != nil {
+	run, err := d.peek()
+	if err != nil {
 		return nil, err
 	}
 	if run.History, err = d.readHistory(); err != nil {
-		return nil, err
-	}
-	if run.Verdicts, err = d.readVerdicts(); err != nil {
 		return nil, err
 	}
 	if run.Replicas, err = d.readReplicas(); err != nil {
@@ -314,7 +311,11 @@ func Peek(path string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &Run{Path: path}
+	return d.peek()
+}
+
+func (d *Dir) peek() (run *Run, err error) {
+	run = &Run{Path: d.Path()}
 	if _, err := d.readJSON(testFile, &run.Test); err != nil {
 		return nil, err
 	}
